@@ -1,0 +1,54 @@
+# `make run` and `make test` work from a fresh clone with Python 3.11+, pip and make alone.
+PYTHON ?= python3
+VENV   := .venv
+PIP    := $(PYTHON) -m pip --python $(VENV)/bin/python --disable-pip-version-check
+
+.PHONY: run test check format migrate lock clean
+
+run: $(VENV)/.runtime
+	$(VENV)/bin/economy migrate
+	$(VENV)/bin/economy seed
+	$(VENV)/bin/economy serve
+
+test: $(VENV)/.dev
+	$(VENV)/bin/pytest $(ARGS)
+
+# Format and lint, types, layers, schema and migration drift; last, nothing of it may have changed a file.
+check: $(VENV)/.dev
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/economy export-schema > schema.graphql
+	$(VENV)/bin/python -m tests.migration_drift
+	git diff --exit-code
+
+format: $(VENV)/.dev
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+migrate: $(VENV)/.runtime
+	$(VENV)/bin/economy migrate
+
+# Debian's Python may lack ensurepip: the environment is made without pip, and the outer pip fills it.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv --without-pip $(VENV)
+
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --quiet --require-hashes -r requirements.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	$(PIP) install --quiet --require-hashes -r requirements-dev.txt
+	touch $@
+
+# Needs `uv`. A lock made without --universal on one Python 3.11 release fails on another.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		pyproject.toml --group build -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) economy.db economy.db-shm economy.db-wal

@@ -1,0 +1,1 @@
+"""A virtual-economy service: coins, products, inventory."""

@@ -1,0 +1,68 @@
+"""COMPOSITION ROOT: builds the services out of the settings; used by app, cli and tests."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from economy.cache import Cache, open_cache
+from economy.database import Database
+from economy.services.analytics import AnalyticsService
+from economy.services.inventory import InventoryService, forget_inventories
+from economy.services.posting import Posting
+from economy.services.posting_queue import PostingQueue
+from economy.services.product import ProductService
+from economy.services.purchase import PurchaseService
+from economy.services.server_key import ServerKeyService
+from economy.services.user import UserService
+from economy.services.wallet import WalletService
+from economy.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    database: Database
+    cache: Cache
+    users: UserService
+    products: ProductService
+    inventory: InventoryService
+    wallet: WalletService
+    purchases: PurchaseService
+    analytics: AnalyticsService
+    server_keys: ServerKeyService
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Everything that was accepted is answered before the connections close."""
+    database = Database(settings)
+    cache = open_cache(settings)
+    queue = PostingQueue(
+        Posting(database),
+        partial(forget_inventories, cache),
+        batch_size=settings.posting_batch_size,
+        lanes=1 if settings.is_sqlite else settings.posting_lanes,  # SQLite has one writer
+        limit=settings.posting_queue_limit,
+    )
+    try:
+        yield Services(
+            settings=settings,
+            database=database,
+            cache=cache,
+            users=UserService(database),
+            products=ProductService(database),
+            inventory=InventoryService(
+                database, cache, queue, ttl_seconds=settings.inventory_ttl_seconds
+            ),
+            wallet=WalletService(queue, max_top_up_amount=settings.max_top_up_amount),
+            purchases=PurchaseService(queue),
+            analytics=AnalyticsService(
+                database, cache, ttl_seconds=settings.popular_products_ttl_seconds
+            ),
+            server_keys=ServerKeyService(database),
+        )
+    finally:
+        await queue.drain()
+        await cache.close()
+        await database.close()

@@ -1,0 +1,187 @@
+"""The database: engine, unit_of_work() for writes, read() for reads; driver errors made ours."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import asyncpg
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+from economy.errors import CommitOutcomeUnknown, ConcurrencyConflict, ConnectionLost, Unavailable
+from economy.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+CONFLICT_STATES = {"40001", "40P01", "55P03"}  # serialisation, deadlock, lock wait
+LOST_STATES = {"57P01", "57P02", "57P03", "57P05"}  # server stops, crashes, starts, idle too long
+UNAVAILABLE_CLASSES = ("53", "57")  # out of resources, operator intervention (timeouts)
+READ_ONLY = "25006"  # a standby: the primary has moved
+SQLITE_CONFLICTS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+SQLITE_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",  # readers do not wait for the writer
+    "PRAGMA synchronous = FULL",  # a commit is on disk before it is answered
+    "PRAGMA foreign_keys = ON",
+)
+
+
+class Database:
+    """One connection pool. Built by bootstrap, closed by whoever opened it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.dialect = "sqlite" if settings.is_sqlite else "postgresql"
+        self._engine = create_async_engine(
+            settings.database_url,
+            pool_size=settings.database_pool_size,
+            # more than 0 opens and closes connections under load, which halves throughput
+            max_overflow=0,
+            pool_timeout=settings.database_pool_timeout_seconds,
+            connect_args=_connect_arguments(settings),
+        )
+        # a read is one statement: no BEGIN and ROLLBACK around it
+        self._read_engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        if self.dialect == "sqlite":
+            event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(self._engine.sync_engine, "begin", _begin_immediate)
+
+    @asynccontextmanager
+    async def unit_of_work(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: commits when the block ends, rolls back when it raises.
+
+        Raises ConcurrencyConflict and ConnectionLost (nothing was changed), CommitOutcomeUnknown
+        (the connection broke while COMMIT was under way) and Unavailable.
+        """
+        committing = False
+        try:
+            async with AsyncSession(self._engine, autoflush=False) as session:
+                yield session
+                committing = True
+                await session.commit()
+        except Exception as error:
+            ours = _translated(error)
+            if committing and isinstance(ours, Unavailable):
+                ours = CommitOutcomeUnknown()
+            if ours is error:
+                raise
+            raise ours from error
+
+    async def read(
+        self,
+        query: Callable[Concatenate[AsyncSession, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run a query of one statement in a short session of its own.
+
+        Once more if its pooled connection had died meanwhile, as after a restart of the server.
+        Raises Unavailable.
+        """
+        try:
+            return await self._read_once(query, *args, **kwargs)
+        except ConnectionLost:
+            return await self._read_once(query, *args, **kwargs)
+
+    async def _read_once(
+        self,
+        query: Callable[Concatenate[AsyncSession, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        try:
+            async with AsyncSession(self._read_engine) as session:
+                return await query(session, *args, **kwargs)
+        except Exception as error:
+            ours = _translated(error)
+            if ours is error:
+                raise
+            raise ours from error
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """Many reads of one moment, read-only; writers neither wait for it nor hold it up."""
+        engine = self._engine
+        if self.dialect == "postgresql":
+            engine = engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        else:
+            engine = engine.execution_options(sqlite_begin="BEGIN")
+        async with AsyncSession(engine) as session:
+            yield session
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def _connect_arguments(settings: Settings) -> dict[str, Any]:
+    if settings.is_sqlite:
+        return {"timeout": settings.lock_timeout_ms / 1000}
+    return {
+        "timeout": settings.database_pool_timeout_seconds,
+        "server_settings": {
+            "application_name": "economy",
+            "jit": "off",  # compiling costs more than any statement of ours
+            "timezone": "UTC",
+            "statement_timeout": str(settings.statement_timeout_ms),
+            "lock_timeout": str(settings.lock_timeout_ms),
+            "idle_in_transaction_session_timeout": str(2 * settings.statement_timeout_ms),
+        },
+    }
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in SQLITE_PRAGMAS:
+        connection.execute(pragma)
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """SQLite's row lock is the whole file: take it first, so that no read goes stale unseen."""
+    options = connection.get_execution_options()
+    if options.get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN IMMEDIATE"))
+
+
+def _translated(error: Exception) -> Exception:
+    """Our error for a driver's, told by SQLSTATE; what is not of this kind comes back as it is."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    state = getattr(cause, "sqlstate", None) or ""
+    if state in CONFLICT_STATES or _is_sqlite_conflict(cause):
+        return ConcurrencyConflict()
+    if state in LOST_STATES or state.startswith("08") or _is_broken_connection(error):
+        return ConnectionLost()
+    if state.startswith(UNAVAILABLE_CLASSES) or state == READ_ONLY:
+        return Unavailable()
+    if isinstance(error, PoolTimeout | TimeoutError) or _is_full_or_unreadable(cause):
+        return Unavailable()
+    return error
+
+
+def _is_broken_connection(error: Exception) -> bool:
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _is_broken_connection_of_driver(
+            error.orig.__cause__ if error.orig else None
+        )
+    return _is_broken_connection_of_driver(error)
+
+
+def _is_broken_connection_of_driver(error: BaseException | None) -> bool:
+    # asyncpg says InterfaceError for misuse, too; only the text tells
+    is_closed = isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)
+    return is_closed or isinstance(error, OSError)
+
+
+def _is_sqlite_conflict(cause: BaseException | None) -> bool:
+    code = getattr(cause, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in SQLITE_CONFLICTS  # the low byte is the class
+
+
+def _is_full_or_unreadable(cause: BaseException | None) -> bool:
+    code = getattr(cause, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}

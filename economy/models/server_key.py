@@ -1,0 +1,30 @@
+"""Credentials of game servers: only the SHA-256 of a key is kept."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Column, LargeBinary, PrimaryKeyConstraint, String, UniqueConstraint, Uuid
+from sqlmodel import Field, SQLModel
+
+from economy.models.columns import Instant
+
+
+class ServerKey(SQLModel, table=True):
+    __tablename__ = "server_key"
+    __table_args__ = (
+        PrimaryKeyConstraint("id", name="pk_server_key"),
+        UniqueConstraint("key_hash", name="uq_server_key_key_hash"),
+    )
+
+    id: UUID = Field(sa_column=Column(Uuid, nullable=False))
+    key_hash: bytes = Field(sa_column=Column(LargeBinary(32), nullable=False))
+    scopes: str = Field(sa_column=Column(String(255), nullable=False))  # separated by spaces
+    created_at: datetime = Field(sa_column=Column(Instant, nullable=False))
+
+
+class ServerKeyRow(NamedTuple):
+    id: UUID
+    key_hash: bytes
+    scopes: str
+    created_at: datetime

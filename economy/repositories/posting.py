@@ -1,0 +1,27 @@
+"""The statements of posting: the same three steps in each dialect."""
+
+from collections.abc import Collection
+from typing import Protocol
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from economy.models.transaction import TransactionRow
+from economy.repositories import posting_postgres, posting_sqlite
+from economy.repositories.posting_rows import Changes, Found, Wanted
+
+
+class PostingStatements(Protocol):
+    async def lock_and_find(self, session: AsyncSession, wanted: Wanted) -> Found:
+        """Lock the users in the order of their ids, then claim in order, then read."""
+
+    async def write(self, session: AsyncSession, changes: Changes) -> None: ...
+
+    async def lock_and_find_transactions(
+        self, session: AsyncSession, user_ids: Collection[int], ids: Collection[UUID]
+    ) -> list[TransactionRow]:
+        """Behind the users' locks: whoever held them has committed or is gone for good."""
+
+
+def posting_statements(dialect: str) -> PostingStatements:
+    return posting_sqlite if dialect == "sqlite" else posting_postgres

@@ -1,0 +1,132 @@
+"""Posting's statements on PostgreSQL: arrays, prepared on the driver's own connection.
+
+Few and constant, whatever the size of a batch. A statement built by SQLAlchemy for each row, or for
+each length of a list, costs many times the CPU.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import BigInteger, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from economy.models.inventory import InventoryRow
+from economy.models.product import ProductRow
+from economy.models.transaction import TransactionRow
+from economy.models.user import UserRow
+from economy.repositories.posting_rows import Changes, Found, Wanted
+
+# By way of the session, as its first statement: that sends BEGIN, and notices a dead connection.
+_LOCK_USERS = text(
+    f"""SELECT {", ".join(UserRow._fields)} FROM "user"
+    WHERE id = ANY (:ids) ORDER BY id FOR UPDATE"""
+).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
+
+_CLAIM_REFERENCES = """
+INSERT INTO claim (value, kind, user_id)
+SELECT value, 'external_reference', user_id
+FROM unnest($1::text[], $2::bigint[]) AS wanted (value, user_id)
+ORDER BY value
+ON CONFLICT DO NOTHING RETURNING value
+"""
+_UNCLAIM_REFERENCES = """
+DELETE FROM claim WHERE value = ANY ($1::text[]) AND kind = 'external_reference'
+"""
+_FIND_PRODUCTS = f"""
+SELECT {", ".join(ProductRow._fields)} FROM product WHERE id = ANY ($1::bigint[])
+"""
+_FIND_ITEMS = f"""
+SELECT {", ".join(f"item.{name}" for name in InventoryRow._fields)}
+FROM unnest($1::bigint[], $2::bigint[]) AS wanted (user_id, product_id)
+JOIN inventory AS item USING (user_id, product_id)
+WHERE item.user_id = ANY ($1::bigint[])
+"""
+_EARLIER_COLUMNS = ", ".join(f"earlier.{name}" for name in TransactionRow._fields)
+_FIND_EARLIER = f"""
+SELECT {_EARLIER_COLUMNS}
+FROM unnest($1::bigint[], $2::text[], $3::text[]) AS wanted (user_id, kind, idempotency_key)
+JOIN transaction AS earlier USING (user_id, kind, idempotency_key)
+WHERE earlier.user_id = ANY ($1::bigint[])
+"""
+_FIND_BY_ID = f"""
+SELECT {_EARLIER_COLUMNS} FROM transaction AS earlier
+WHERE user_id = ANY ($1::bigint[]) AND id = ANY ($2::uuid[])
+"""
+_UPDATE_USERS = """
+UPDATE "user" SET balance = changed.balance, last_seq = changed.last_seq
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS changed (id, balance, last_seq)
+WHERE "user".id = changed.id AND "user".id = ANY ($1::bigint[])
+"""
+_UPSERT_ITEMS = f"""
+INSERT INTO inventory ({", ".join(InventoryRow._fields)})
+SELECT * FROM unnest(
+    $1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::timestamptz[]
+)
+ON CONFLICT (user_id, product_id) DO UPDATE SET quantity = excluded.quantity
+"""
+_INSERT_TRANSACTIONS = f"""
+INSERT INTO transaction ({", ".join(TransactionRow._fields)})
+SELECT * FROM unnest(
+    $1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
+    $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[],
+    $14::bytea[], $15::text[], $16::timestamptz[], $17::timestamptz[]
+)
+"""
+
+
+async def lock_and_find(session: AsyncSession, wanted: Wanted) -> Found:
+    users = await _lock_users(session, wanted.user_ids)
+    connection = await _driver_connection(session)
+    claimed = await _fetch(connection, _CLAIM_REFERENCES, wanted.references)
+    products = (
+        await connection.fetch(_FIND_PRODUCTS, wanted.product_ids) if wanted.product_ids else []
+    )
+    items = await _fetch(connection, _FIND_ITEMS, wanted.items)
+    earlier = await _fetch(connection, _FIND_EARLIER, wanted.keys)
+    return Found(
+        users=users,
+        products=[ProductRow._make(row) for row in products],
+        items=[InventoryRow._make(row) for row in items],
+        earlier=[TransactionRow._make(row) for row in earlier],
+        claimed_references=[row["value"] for row in claimed],
+    )
+
+
+async def write(session: AsyncSession, changes: Changes) -> None:
+    connection = await _driver_connection(session)
+    users = [(user.id, user.balance, user.last_seq) for user in changes.users]
+    await _fetch(connection, _UPDATE_USERS, users)
+    await _fetch(connection, _UPSERT_ITEMS, changes.items)
+    await _fetch(connection, _INSERT_TRANSACTIONS, changes.transactions)
+    if changes.unused_references:
+        await connection.fetch(_UNCLAIM_REFERENCES, changes.unused_references)
+
+
+async def lock_and_find_transactions(
+    session: AsyncSession, user_ids: Collection[int], ids: Collection[UUID]
+) -> list[TransactionRow]:
+    await _lock_users(session, user_ids)
+    connection = await _driver_connection(session)
+    rows = await connection.fetch(_FIND_BY_ID, list(user_ids), list(ids))
+    return [TransactionRow._make(row) for row in rows]
+
+
+async def _lock_users(session: AsyncSession, ids: Collection[int]) -> list[UserRow]:
+    rows = await session.execute(_LOCK_USERS, {"ids": list(ids)})
+    return [UserRow._make(row) for row in rows]
+
+
+async def _driver_connection(session: AsyncSession) -> asyncpg.Connection:
+    connection = await session.connection()
+    return (await connection.get_raw_connection()).driver_connection
+
+
+async def _fetch(
+    connection: asyncpg.Connection, statement: str, rows: Iterable[tuple[Any, ...]]
+) -> list[asyncpg.Record]:
+    """Rows go in as one array a column; without rows there is nothing to ask."""
+    columns = list(zip(*rows, strict=True))
+    return await connection.fetch(statement, *columns) if columns else []

@@ -1,0 +1,69 @@
+"""SQL of the journal as it is read; posting writes it."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, func, select, text, union_all
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from economy.models.transaction import COMPLETED_PURCHASE, Transaction, TransactionRow
+from economy.repositories.tables import columns_of, table_of
+
+_TRANSACTIONS = columns_of(Transaction, TransactionRow)
+_TABLE = table_of(Transaction)
+
+
+async def newest_transactions(
+    session: AsyncSession,
+    user_ids: Collection[int],
+    *,
+    before_seq: int | None,
+    kind: str | None,
+    limit: int,
+) -> list[TransactionRow]:
+    """Of each user the newest `limit`, newest first: one short index scan a user, one statement."""
+    statement = union_all(
+        *(
+            # the outer select keeps ORDER BY and LIMIT inside a UNION legal on SQLite
+            select(_page_of_user(user_id, before_seq=before_seq, kind=kind, limit=limit).subquery())
+            for user_id in sorted(user_ids)
+        )
+    )
+    rows = [TransactionRow._make(row) for row in await session.execute(statement)]
+    return sorted(rows, key=lambda row: (row.user_id, -row.seq))
+
+
+def _page_of_user(
+    user_id: int, *, before_seq: int | None, kind: str | None, limit: int
+) -> Select[Any]:
+    statement = (
+        select(*_TRANSACTIONS)
+        .where(_TABLE.c.user_id == user_id)
+        .order_by(_TABLE.c.seq.desc())
+        .limit(limit)
+    )
+    if before_seq is not None:
+        statement = statement.where(_TABLE.c.seq < before_seq)
+    if kind is not None:
+        statement = statement.where(_TABLE.c.kind == kind)
+    return statement
+
+
+async def most_purchased(
+    session: AsyncSession, *, since: datetime, limit: int
+) -> list[tuple[int, int]]:
+    """(product id, purchases) by completed purchases since then; of equals the older product."""
+    purchases = func.count().label("purchases")
+    statement = (
+        select(_TABLE.c.product_id, purchases)
+        .where(
+            # literally the predicate of the partial index: a planner cannot prove a parameter
+            text(COMPLETED_PURCHASE),
+            _TABLE.c.created_at >= since,
+        )
+        .group_by(_TABLE.c.product_id)
+        .order_by(purchases.desc(), _TABLE.c.product_id)
+        .limit(limit)
+    )
+    return [(product_id, count) for product_id, count in await session.execute(statement)]

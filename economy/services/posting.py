@@ -1,0 +1,91 @@
+"""The ONLY code that changes balances and quantities: lock, load, decide, write, commit."""
+
+import asyncio
+import random
+from collections.abc import Collection, Sequence
+
+from economy.database import Database
+from economy.errors import CommitOutcomeUnknown, ConcurrencyConflict, ConnectionLost
+from economy.models.transaction import TransactionRow
+from economy.repositories.posting import posting_statements
+from economy.repositories.posting_rows import Wanted
+from economy.services.operations import product_id_of, reference_of
+from economy.services.settlement import Answer, Entry, Settlement
+
+ATTEMPTS = 5
+FIRST_BACKOFF_SECONDS = 0.02
+
+
+class Posting:
+    """Posts batches. An operation of a user must not be in two batches at once: it would wait."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._statements = posting_statements(database.dialect)
+
+    async def post(self, batch: Sequence[Entry]) -> list[Answer]:
+        """One unit of work for the batch; an answer for each entry, in order.
+
+        Raises ConcurrencyConflict or Unavailable when the database keeps failing, and whatever
+        else a bug or a refusal of the database raises: then nothing of the batch was done.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return await self._post_once(batch)
+            except (ConcurrencyConflict, ConnectionLost):
+                if attempt == ATTEMPTS - 1:
+                    raise
+            await asyncio.sleep(FIRST_BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.5))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _post_once(self, batch: Sequence[Entry]) -> list[Answer]:
+        answers: list[Answer] = []
+        transactions: list[TransactionRow] = []
+        try:
+            async with self._database.unit_of_work() as session:
+                found = await self._statements.lock_and_find(session, _wanted(batch))
+                settlement = Settlement(found)
+                answers = [settlement.settle(entry) for entry in batch]
+                transactions = settlement.transactions
+                await self._statements.write(session, settlement.changes())
+        except CommitOutcomeUnknown:
+            if not await self._is_committed(transactions):
+                raise ConnectionLost from None
+        return answers
+
+    async def _is_committed(self, transactions: Collection[TransactionRow]) -> bool:
+        """Look behind the users' locks: by then the lost commit has happened or never will."""
+        for attempt in range(ATTEMPTS):
+            await asyncio.sleep(FIRST_BACKOFF_SECONDS * 2**attempt)
+            try:
+                async with self._database.unit_of_work() as session:
+                    rows = await self._statements.lock_and_find_transactions(
+                        session,
+                        sorted({row.user_id for row in transactions}),
+                        [row.id for row in transactions],
+                    )
+                return len(rows) > 0
+            except (ConcurrencyConflict, ConnectionLost, CommitOutcomeUnknown):
+                continue
+        raise CommitOutcomeUnknown
+
+
+def _wanted(batch: Sequence[Entry]) -> Wanted:
+    operations = [entry.operation for entry in batch]
+    items = {
+        (operation.user_id, product_id)
+        for operation in operations
+        if (product_id := product_id_of(operation)) is not None
+    }
+    references = {
+        reference: operation.user_id
+        for operation in operations
+        if (reference := reference_of(operation)) is not None
+    }
+    return Wanted(
+        user_ids=sorted({operation.user_id for operation in operations}),
+        product_ids=sorted({product_id for _, product_id in items}),
+        items=sorted(items),
+        keys=sorted({key for entry in batch if (key := entry.key) is not None}),
+        references=sorted(references.items()),
+    )

@@ -1,0 +1,135 @@
+"""A DataLoader for writes: operations that arrive while a batch is running form the next one.
+
+No timer, so a lone operation waits for nobody. A user's operations stay in order and never stand in
+two running batches, so a hot user holds up nobody else.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
+from copy import copy
+from dataclasses import dataclass
+from typing import cast
+
+from economy.errors import EconomyError, Unavailable
+from economy.services.operations import Booking, Operation, reference_of
+from economy.services.posting import Posting
+from economy.services.settlement import Answer, Entry
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    entry: Entry
+    answer: asyncio.Future[Booking]
+
+
+class PostingQueue:
+    """`before_answer` is told the users of a batch after its commit, before any caller is."""
+
+    def __init__(
+        self,
+        posting: Posting,
+        before_answer: Callable[[Collection[int]], Awaitable[None]],
+        *,
+        batch_size: int,
+        lanes: int,
+        limit: int,
+    ) -> None:
+        self._posting = posting
+        self._before_answer = before_answer
+        self._batch_size = batch_size
+        self._lanes = lanes
+        self._limit = limit
+        self._waiting: dict[int, deque[_Waiting]] = {}  # by user; a running user's included
+        self._ready: deque[int] = deque()  # users that wait and do not run
+        self._length = 0
+        self._batches: set[asyncio.Task[None]] = set()
+
+    async def post(self, operation: Operation) -> Booking:
+        """Raises the decline or refusal; Unavailable at once when too many wait already.
+
+        A caller that is cancelled meanwhile does not undo its operation.
+        """
+        if self._length >= self._limit:
+            raise Unavailable
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(Entry.of(operation), loop.create_future())
+        self._length += 1
+        if operation.user_id not in self._waiting:
+            self._waiting[operation.user_id] = deque()
+            self._ready.append(operation.user_id)
+        self._waiting[operation.user_id].append(waiting)
+        # at the end of this tick, so that what arrives together is posted together
+        loop.call_soon(self._start_batches)
+        return await waiting.answer
+
+    async def drain(self) -> None:
+        """Wait until everything that was accepted has been answered."""
+        while self._batches or self._ready:
+            self._start_batches()
+            await asyncio.wait(self._batches)
+
+    def _start_batches(self) -> None:
+        while self._ready and len(self._batches) < self._lanes:
+            users, batch = self._take_batch()
+            self._batches.add(asyncio.create_task(self._run(users, batch)))
+
+    def _take_batch(self) -> tuple[list[int], list[_Waiting]]:
+        """From each ready user in turn all that fits; a reference is posted once in a batch."""
+        users: list[int] = []
+        batch: list[_Waiting] = []
+        references: set[str] = set()
+        while self._ready and len(batch) < self._batch_size:
+            users.append(self._ready.popleft())
+            mine = self._waiting[users[-1]]
+            while mine and len(batch) < self._batch_size:
+                reference = reference_of(mine[0].entry.operation)
+                if reference in references:
+                    break
+                if reference is not None:
+                    references.add(reference)
+                batch.append(mine.popleft())
+        self._length -= len(batch)
+        return users, batch
+
+    async def _run(self, users: list[int], batch: list[_Waiting]) -> None:
+        try:
+            await self._answer(batch)
+        finally:
+            for user_id in users:
+                if self._waiting[user_id]:
+                    self._ready.append(user_id)
+                else:
+                    del self._waiting[user_id]
+            self._batches.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._start_batches()
+
+    async def _answer(self, batch: list[_Waiting]) -> None:
+        answers: list[Answer]
+        try:
+            answers = await self._posting.post([waiting.entry for waiting in batch])
+        except EconomyError as error:
+            answers = [copy(error) for _ in batch]
+        except Exception as error:
+            if len(batch) == 1:
+                _settle(batch[0], error)
+                return
+            logger.warning("a batch of %d failed: one by one", len(batch), exc_info=error)
+            for waiting in batch:
+                await self._answer([waiting])
+            return
+        await self._before_answer({waiting.entry.operation.user_id for waiting in batch})
+        for waiting, answer in zip(batch, answers, strict=True):
+            _settle(waiting, answer)
+
+
+def _settle(waiting: _Waiting, answer: Booking | Exception) -> None:
+    if waiting.answer.done():  # its caller was cancelled
+        return
+    if isinstance(answer, Exception):
+        waiting.answer.set_exception(answer)
+    else:
+        waiting.answer.set_result(answer)

@@ -1,0 +1,40 @@
+"""Crediting a user's balance."""
+
+from economy.services import bounds
+from economy.services.access import Actor, Scope, existing_id, require_scope
+from economy.services.operations import Booking, TopUp
+from economy.services.posting_queue import PostingQueue
+
+
+class WalletService:
+    def __init__(self, queue: PostingQueue, *, max_top_up_amount: int) -> None:
+        self._queue = queue
+        self._max_top_up_amount = max_top_up_amount
+
+    async def add_funds(
+        self,
+        actor: Actor | None,
+        *,
+        user_id: str,
+        amount: int,
+        external_reference: str | None,
+        idempotency_key: str | None,
+    ) -> Booking:
+        """Mint coins for a user. A player never mints.
+
+        Raises AlreadyTaken (the reference), BalanceLimit (declines, stored), UserNotFound,
+        InvalidInput, IdempotencyKeyMissing, IdempotencyKeyReused.
+        """
+        actor = require_scope(actor, Scope.FUNDS_WRITE)
+        bounds.check_idempotency_key(idempotency_key, is_required=True)
+        bounds.check_top_up(amount, self._max_top_up_amount)
+        bounds.check_reference(external_reference)
+        return await self._queue.post(
+            TopUp(
+                user_id=existing_id(user_id),
+                amount=amount,
+                external_reference=external_reference,
+                actor=actor.name,
+                idempotency_key=idempotency_key,
+            )
+        )

@@ -1,0 +1,146 @@
+"""Every knob of the service, read from ECONOMY_* variables; no other file reads the environment."""
+
+import os
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "ECONOMY_"
+DEVELOPMENT_JWT_SECRET = "development-secret-never-use-it-in-production"  # noqa: S105
+SHORTEST_JWT_SECRET = 32  # RFC 7518, section 3.2: an HS256 key has at least 256 bits
+
+# What people paste from elsewhere -> what SQLAlchemy's asynchronous drivers need.
+DATABASE_SCHEMES = {
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+}
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """One instance is built at start and handed to whoever needs it; it never changes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", str_strip_whitespace=True
+    )
+
+    environment: Annotated[
+        Environment, Field(description="development | production; production refuses unsafe values")
+    ] = Environment.DEVELOPMENT
+    log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+
+    host: Annotated[str, Field(description="address that `economy serve` listens on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    workers: Annotated[int, Field(ge=1, le=64, description="server processes")] = 1
+
+    database_url: Annotated[
+        str, Field(description="postgresql://user:password@host/name or sqlite:///file.db")
+    ] = "sqlite+aiosqlite:///economy.db"
+    database_pool_size: Annotated[int, Field(ge=2, le=100, description="connections a process")] = 6
+    database_pool_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    statement_timeout_ms: Annotated[int, Field(ge=100, description="Postgres only")] = 10_000
+    lock_timeout_ms: Annotated[int, Field(ge=100, description="how long to wait for a lock")] = (
+        5_000
+    )
+
+    redis_url: Annotated[
+        str | None, Field(description="redis://host:6379/0; empty: an in-process cache")
+    ] = None
+    redis_timeout_seconds: Annotated[float, Field(gt=0, le=10)] = 0.25
+    inventory_ttl_seconds: Annotated[int, Field(ge=1)] = 5 * 60
+    popular_products_ttl_seconds: Annotated[int, Field(ge=1)] = 60 * 60
+
+    jwt_secret: Annotated[
+        SecretStr, Field(description="HS256 secret of player tokens, at least 32 bytes")
+    ] = SecretStr(DEVELOPMENT_JWT_SECRET)
+    jwt_jwks: Annotated[
+        str | None,
+        Field(description="file or https URL of a JWKS; replaces the secret: tokens are RS256"),
+    ] = None
+    jwt_audience: str = "economy"
+    jwt_issuer: str = "economy"
+    token_ttl_seconds: Annotated[
+        int, Field(ge=60, description="life of a token made by `economy token`")
+    ] = 30 * 24 * 3600
+
+    max_top_up_amount: Annotated[
+        int, Field(ge=1, le=2**53 - 1, description="the most that one add-funds may credit")
+    ] = 1_000_000
+
+    posting_batch_size: Annotated[
+        int, Field(ge=1, le=1024, description="the most operations that share one commit")
+    ] = 64
+    posting_lanes: Annotated[
+        int, Field(ge=1, le=32, description="batches in flight a process (SQLite: always 1)")
+    ] = 3
+    posting_queue_limit: Annotated[
+        int, Field(ge=1, description="operations waiting; beyond it callers get UNAVAILABLE")
+    ] = 5_000
+
+    @field_validator("database_url")
+    @classmethod
+    def _name_the_driver(cls, url: str) -> str:
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme not in DATABASE_SCHEMES:
+            raise ValueError("must start with postgresql:// or sqlite:///")
+        return f"{DATABASE_SCHEMES[scheme]}://{rest}"
+
+    @field_validator("redis_url", "jwt_jwks")
+    @classmethod
+    def _empty_is_none(cls, value: str | None) -> str | None:
+        return value or None
+
+    @model_validator(mode="after")
+    def _refuse_unknown_variables(self) -> Self:
+        """A misspelt variable would otherwise be a silent default."""
+        known = {PREFIX + name.upper() for name in type(self).model_fields}
+        unknown = sorted(
+            name
+            for name in os.environ
+            if name.upper().startswith(PREFIX) and name.upper() not in known
+        )
+        if unknown:
+            raise ValueError(f"there is no such setting: {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_unsafe_production(self) -> Self:
+        if self.environment is not Environment.PRODUCTION:
+            return self
+        wrong = []
+        secret = self.jwt_secret.get_secret_value()
+        if self.jwt_jwks is None:
+            if secret == DEVELOPMENT_JWT_SECRET:
+                wrong.append("set ECONOMY_JWT_SECRET to a random secret of your own")
+            elif len(secret.encode()) < SHORTEST_JWT_SECRET:
+                wrong.append(f"ECONOMY_JWT_SECRET needs at least {SHORTEST_JWT_SECRET} bytes")
+        if self.is_sqlite:
+            wrong.append("set ECONOMY_DATABASE_URL to a PostgreSQL database (not SQLite)")
+        if self.redis_url is None:
+            wrong.append("set ECONOMY_REDIS_URL (an in-process cache is for development)")
+        if wrong:
+            raise ValueError("production refuses to start: " + "; ".join(wrong))
+        return self
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def is_development(self) -> bool:
+        return self.environment is Environment.DEVELOPMENT
+
+    @property
+    def base_url(self) -> str:
+        """Where a person on this machine reaches the server."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        return f"http://{host}:{self.port}"
