@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
-from economy.cache import Cache, open_cache
+from economy.cache import open_cache
 from economy.database import Database
+from economy.services import Services
 from economy.services.analytics import AnalyticsService
 from economy.services.inventory import InventoryService, forget_inventories
 from economy.services.posting import Posting
@@ -17,20 +17,6 @@ from economy.services.server_key import ServerKeyService
 from economy.services.user import UserService
 from economy.services.wallet import WalletService
 from economy.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    settings: Settings
-    database: Database
-    cache: Cache
-    users: UserService
-    products: ProductService
-    inventory: InventoryService
-    wallet: WalletService
-    purchases: PurchaseService
-    analytics: AnalyticsService
-    server_keys: ServerKeyService
 
 
 @asynccontextmanager

@@ -5,10 +5,8 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
-from economy.app import create_app
 from economy.bootstrap import open_services
 from economy.database import Database
 from economy.migrate import migrate
@@ -21,12 +19,79 @@ from tests.servers import (
     postgres_server,
     redis_server,
 )
+from tests.world import World
 
-TEMPLATE = "economy_template"
-_names = (f"economy_test_{number}" for number in itertools.count(1))
+NUMBERS = itertools.count(1)
 
 
-async def migrated(url: str) -> None:
+async def migrate_url(url: str) -> None:
     database = Database(Settings(database_url=url))
     await migrate(database)
     await database.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(worker_id: str) -> Iterator[PostgresServer]:
+    """A running server with a migrated database, `template_<worker>`, to copy."""
+    template = f"template_{worker_id}"
+    with postgres_server() as server:
+        asyncio.run(drop_database(server, template))
+        asyncio.run(create_database(server, template))
+        asyncio.run(migrate_url(server.database_url(template)))
+        yield server
+        asyncio.run(drop_database(server, template))
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("sqlite") / "template.db"
+    asyncio.run(migrate_url(f"sqlite:///{file}"))
+    return file
+
+
+@pytest.fixture
+async def postgres_url(postgres: PostgresServer, worker_id: str) -> AsyncIterator[str]:
+    """A fresh migrated PostgreSQL database."""
+    name = f"test_{worker_id}_{next(NUMBERS)}"
+    await create_database(postgres, name, template=f"template_{worker_id}")
+    yield postgres.database_url(name)
+    await drop_database(postgres, name)
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A fresh migrated SQLite database."""
+    file = tmp_path / "economy.db"
+    file.write_bytes(sqlite_template.read_bytes())
+    return f"sqlite:///{file}"
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The test runs on both databases."""
+    name = "postgres_url" if request.param == "postgresql" else "sqlite_url"
+    url: str = request.getfixturevalue(name)
+    return url
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return Settings(database_url=database_url)
+
+
+@pytest.fixture
+async def services(settings: Settings) -> AsyncIterator[Services]:
+    async with open_services(settings) as services:
+        yield services
+
+
+@pytest.fixture
+async def world(services: Services) -> World:
+    """Two players, the sample catalogue, and actors to act as."""
+    return await World.create(services)
