@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 PIP    := $(PYTHON) -m pip --python $(VENV)/bin/python --disable-pip-version-check
 
-.PHONY: run test check format migrate lock clean
+.PHONY: run test check format migrate migration lock clean
 
 run: $(VENV)/.runtime
 	$(VENV)/bin/economy migrate
@@ -29,6 +29,13 @@ format: $(VENV)/.dev
 
 migrate: $(VENV)/.runtime
 	$(VENV)/bin/economy migrate
+
+# make migration name="gift products": an empty migration behind the newest, to be written by hand.
+migration: $(VENV)/.runtime
+	$(VENV)/bin/python -c "import sys; from alembic.command import revision; \
+		from economy.migrate import alembic_config; \
+		revision(alembic_config(), sys.argv[1], rev_id=sys.argv[2])" \
+		"$(or $(name),$(error make migration name="what it does"))" "$$(date +%Y_%m_%d_%H%M)"
 
 # Debian's Python may lack ensurepip: the environment is made without pip, and the outer pip fills it.
 $(VENV)/bin/python:

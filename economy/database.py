@@ -1,18 +1,21 @@
 """The database: engine, unit_of_work() for writes, read() for reads; driver errors made ours."""
 
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import asyncpg
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from economy.errors import CommitOutcomeUnknown, ConcurrencyConflict, ConnectionLost, Unavailable
 from economy.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,7 +31,13 @@ SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers do not wait for the writer
     "PRAGMA synchronous = FULL",  # a commit is on disk before it is answered
     "PRAGMA foreign_keys = ON",
+    "PRAGMA recursive_triggers = ON",  # INSERT OR REPLACE meets the journal's DELETE guard
 )
+
+SNAPSHOT_OPTIONS: dict[str, dict[str, Any]] = {
+    "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+    "sqlite": {"sqlite_begin": "BEGIN"},  # sees one moment from its first read on, takes no lock
+}
 
 
 class Database:
@@ -46,6 +55,7 @@ class Database:
         )
         # a read is one statement: no BEGIN and ROLLBACK around it
         self._read_engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._snapshot_engine = self._engine.execution_options(**SNAPSHOT_OPTIONS[self.dialect])
         if self.dialect == "sqlite":
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_immediate)
@@ -104,19 +114,35 @@ class Database:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncSession]:
-        """Many reads of one moment, read-only; writers neither wait for it nor hold it up."""
-        engine = self._engine
-        if self.dialect == "postgresql":
-            engine = engine.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            )
-        else:
-            engine = engine.execution_options(sqlite_begin="BEGIN")
-        async with AsyncSession(engine) as session:
-            yield session
+        """Many reads of one moment, read-only; writers neither wait for it nor hold it up.
+
+        It may take as long as it needs. Raises ConcurrencyConflict, ConnectionLost, Unavailable.
+        """
+        try:
+            async with AsyncSession(self._snapshot_engine) as session:
+                if self.dialect == "postgresql":
+                    await session.execute(text("SET LOCAL statement_timeout = 0"))
+                yield session
+        except Exception as error:
+            ours = _translated(error)
+            if ours is error:
+                raise
+            raise ours from error
+
+    async def is_healthy(self) -> bool:
+        try:
+            await self.read(_ping)
+        except Exception:
+            logger.warning("the database does not answer", exc_info=True)
+            return False
+        return True
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+async def _ping(session: AsyncSession) -> None:
+    await session.execute(text("SELECT 1"))
 
 
 def _connect_arguments(settings: Settings) -> dict[str, Any]:

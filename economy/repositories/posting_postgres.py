@@ -38,21 +38,26 @@ DELETE FROM claim WHERE value = ANY ($1::text[]) AND kind = 'external_reference'
 _FIND_PRODUCTS = f"""
 SELECT {", ".join(ProductRow._fields)} FROM product WHERE id = ANY ($1::bigint[])
 """
+# LATERAL … LIMIT 1: one descent of the unique index for each row wanted, whatever the statistics
+# say. As a plain join it may read a player's whole history, or hash the table.
 _FIND_ITEMS = f"""
-SELECT {", ".join(f"item.{name}" for name in InventoryRow._fields)}
-FROM unnest($1::bigint[], $2::bigint[]) AS wanted (user_id, product_id)
-JOIN inventory AS item USING (user_id, product_id)
-WHERE item.user_id = ANY ($1::bigint[])
+SELECT item.* FROM unnest($1::bigint[], $2::bigint[]) AS wanted (user_id, product_id)
+CROSS JOIN LATERAL (
+    SELECT {", ".join(InventoryRow._fields)} FROM inventory
+    WHERE user_id = wanted.user_id AND product_id = wanted.product_id LIMIT 1
+) AS item
 """
-_EARLIER_COLUMNS = ", ".join(f"earlier.{name}" for name in TransactionRow._fields)
 _FIND_EARLIER = f"""
-SELECT {_EARLIER_COLUMNS}
+SELECT earlier.*
 FROM unnest($1::bigint[], $2::text[], $3::text[]) AS wanted (user_id, kind, idempotency_key)
-JOIN transaction AS earlier USING (user_id, kind, idempotency_key)
-WHERE earlier.user_id = ANY ($1::bigint[])
+CROSS JOIN LATERAL (
+    SELECT {", ".join(TransactionRow._fields)} FROM transaction
+    WHERE user_id = wanted.user_id AND kind = wanted.kind
+        AND idempotency_key = wanted.idempotency_key LIMIT 1
+) AS earlier
 """
 _FIND_BY_ID = f"""
-SELECT {_EARLIER_COLUMNS} FROM transaction AS earlier
+SELECT {", ".join(TransactionRow._fields)} FROM transaction
 WHERE user_id = ANY ($1::bigint[]) AND id = ANY ($2::uuid[])
 """
 _UPDATE_USERS = """

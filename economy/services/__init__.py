@@ -8,8 +8,10 @@ from economy.services.analytics import AnalyticsService
 from economy.services.inventory import InventoryService
 from economy.services.product import ProductService
 from economy.services.purchase import PurchaseService
+from economy.services.seed import SeedService
 from economy.services.server_key import ServerKeyService
 from economy.services.user import UserService
+from economy.services.verification import VerificationService
 from economy.services.wallet import WalletService
 from economy.settings import Settings
 
@@ -26,3 +28,5 @@ class Services:
     purchases: PurchaseService
     analytics: AnalyticsService
     server_keys: ServerKeyService
+    verification: VerificationService
+    seed: SeedService

@@ -92,6 +92,16 @@ def require_may_read(actor: Actor | None, user_id: int | None) -> None:
         raise Forbidden("This credential may not read that user.")
 
 
+def reading_user_id(actor: Actor | None, user_id: str | None) -> int:
+    """Whom the actor reads: a player itself by default, a server key must name the user."""
+    if user_id is not None:
+        return readable_user_id(actor, user_id)
+    own_id = authenticated(actor).user_id
+    if own_id is None:
+        raise invalid("user_id", "A server key must name the user.")
+    return own_id
+
+
 def readable_user_id(actor: Actor | None, user_id: str) -> int:
     """Forbidden comes before UserNotFound: whoever may not read an id cannot probe it either."""
     require_may_read(actor, parse_id(user_id))

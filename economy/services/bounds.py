@@ -68,7 +68,7 @@ def check_user(username: str, email: str) -> None:
                 "A username has 3 to 32 letters, digits, dots, dashes or underscores.",
             )
         )
-    if len(email) > MAX_EMAIL or not _EMAIL.fullmatch(email) or not _is_printable(email):
+    if len(email) > MAX_EMAIL or not _EMAIL.fullmatch(email) or not is_printable(email):
         problems.append(FieldProblem(("email",), "This is not an e-mail address."))
     if problems:
         raise InvalidInput(tuple(problems))
@@ -77,13 +77,13 @@ def check_user(username: str, email: str) -> None:
 def check_text(field: str, text: str, shortest: int, longest: int) -> None:
     if not shortest <= len(text) <= longest:
         raise invalid(field, f"{field} must have {shortest} to {longest} characters.")
-    if not _is_printable(text):
+    if not is_printable(text):
         raise invalid(field, f"{field} must not hold control characters.")
     if shortest > 0 and not text.strip():
         raise invalid(field, f"{field} must not be blank.")
 
 
-def _is_printable(text: str) -> bool:
+def is_printable(text: str) -> bool:
     """Cc: control characters (NUL breaks a whole batch on Postgres). Cs: halves of a character."""
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 

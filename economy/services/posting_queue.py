@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from economy.errors import EconomyError, Unavailable
+from economy.metrics import Metrics
 from economy.services.operations import Booking, Operation, reference_of
 from economy.services.posting import Posting
 from economy.services.settlement import Answer, Entry
@@ -37,12 +38,14 @@ class PostingQueue:
         batch_size: int,
         lanes: int,
         limit: int,
+        metrics: Metrics,
     ) -> None:
         self._posting = posting
         self._before_answer = before_answer
         self._batch_size = batch_size
         self._lanes = lanes
         self._limit = limit
+        self._metrics = metrics
         self._waiting: dict[int, deque[_Waiting]] = {}  # by user; a running user's included
         self._ready: deque[int] = deque()  # users that wait and do not run
         self._length = 0
@@ -109,6 +112,7 @@ class PostingQueue:
 
     async def _answer(self, batch: list[_Waiting]) -> None:
         answers: list[Answer]
+        self._metrics.batch_size.observe(len(batch))
         try:
             answers = await self._posting.post([waiting.entry for waiting in batch])
         except EconomyError as error:
@@ -123,7 +127,15 @@ class PostingQueue:
             return
         await self._before_answer({waiting.entry.operation.user_id for waiting in batch})
         for waiting, answer in zip(batch, answers, strict=True):
+            kind = waiting.entry.operation.kind.value
+            self._metrics.operations.labels(kind, _outcome(answer)).inc()
             _settle(waiting, answer)
+
+
+def _outcome(answer: Answer) -> str:
+    if isinstance(answer, EconomyError):
+        return answer.code.value
+    return "replayed" if answer.replayed else "completed"
 
 
 def _settle(waiting: _Waiting, answer: Booking | Exception) -> None:

@@ -1,0 +1,44 @@
+"""What a client gets to see of a result: data, and errors that are typed or masked."""
+
+import logging
+from typing import Any
+
+from graphql import ExecutionResult, GraphQLError
+
+from economy.api.graphql.errors import extensions_of
+from economy.api.requests import request_id
+from economy.errors import EconomyError
+
+BAD_REQUEST = "BAD_REQUEST"  # the HTTP request is not a GraphQL request
+INVALID_DOCUMENT = "GRAPHQL_VALIDATION_FAILED"  # the document or its variables
+INTERNAL_ERROR = "INTERNAL_ERROR"  # a bug of ours
+
+logger = logging.getLogger(__name__)
+
+
+def formatted(result: ExecutionResult) -> dict[str, Any]:
+    """A response as the specification shapes it: without `data` when nothing was executed."""
+    answer: dict[str, Any] = {}
+    if result.errors:
+        answer["errors"] = [_formatted_error(error) for error in result.errors]
+    if result.data is not None:
+        answer["data"] = result.data
+    return answer
+
+
+def request_error(message: str, code: str = BAD_REQUEST) -> dict[str, Any]:
+    return {"errors": [{"message": message, "extensions": {"code": code}}]}
+
+
+def _formatted_error(error: GraphQLError) -> dict[str, Any]:
+    original = error.original_error
+    shown: dict[str, Any] = {**error.formatted}
+    if isinstance(original, EconomyError):
+        shown["extensions"] = extensions_of(original)
+    elif original is None or isinstance(original, GraphQLError):
+        shown["extensions"] = {"code": INVALID_DOCUMENT}
+    else:
+        logger.error("a resolver failed at %s", error.path, exc_info=original)
+        shown["message"] = "Something went wrong on our side."
+        shown["extensions"] = {"code": INTERNAL_ERROR, "requestId": request_id.get()}
+    return shown

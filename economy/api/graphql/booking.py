@@ -1,0 +1,49 @@
+"""What the money mutations have in common: a booking, or the member that says why not."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import strawberry
+
+from economy.api.graphql.context import Info
+from economy.api.graphql.errors import member_of
+from economy.api.graphql.inventory import InventoryItem
+from economy.api.graphql.transaction import Transaction
+from economy.api.graphql.user import User
+from economy.errors import EconomyError
+from economy.services.operations import Booking as ServiceBooking
+
+
+@strawberry.interface(description="A completed operation.")
+class Booking:
+    transaction: Transaction = strawberry.field(description="Its row in the journal.")
+    user: User = strawberry.field(
+        description="The user, with the balance right after it. What is nested deeper is current."
+    )
+    replayed: bool = strawberry.field(
+        description="True: this answers a repeated idempotency key, and nothing was done again."
+    )
+
+
+async def book(
+    info: Info, call: Awaitable[ServiceBooking], success: Callable[..., Any], *, with_item: bool
+) -> Any:
+    """Run one money operation and make its answer."""
+    context = info.context
+    try:
+        booking = await call
+    except EconomyError as error:
+        return member_of(error)
+    finally:
+        context.renew_loaders()
+    if booking.product is not None:
+        context.loaders.products.prime(booking.product.id, booking.product)
+    answer = {
+        "transaction": Transaction.of(booking.transaction),
+        "user": User.of(booking.user, context),
+        "replayed": booking.replayed,
+    }
+    if with_item:
+        assert booking.item is not None
+        answer["item"] = InventoryItem.of(booking.item)
+    return success(**answer)

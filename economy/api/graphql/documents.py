@@ -1,0 +1,65 @@
+"""Parses and validates documents, once each: the same few come again and again."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    NoSchemaIntrospectionCustomRule,
+    parse,
+    specified_rules,
+    validate,
+)
+
+MAX_TOKENS = 1_000
+MAX_ERRORS = 10
+MOST_DOCUMENTS = 1_000
+
+
+class Parsed(NamedTuple):
+    """Either a valid document, or the errors that it has."""
+
+    document: DocumentNode | None
+    errors: Sequence[GraphQLError]
+
+
+class Documents:
+    def __init__(self, schema: GraphQLSchema, *, is_open: bool) -> None:
+        """`is_open`: introspection and suggestions of names are allowed."""
+        self._schema = schema
+        self._is_open = is_open
+        self._rules = list(specified_rules)
+        if not is_open:
+            self._rules.append(NoSchemaIntrospectionCustomRule)
+        self._valid: OrderedDict[str, Parsed] = OrderedDict()
+
+    def parsed(self, query: str) -> Parsed:
+        known = self._valid.get(query)
+        if known is not None:
+            self._valid.move_to_end(query)
+            return known
+        parsed = self._parse(query)
+        if not parsed.errors:  # what is wrong is not worth keeping
+            self._valid[query] = parsed
+            if len(self._valid) > MOST_DOCUMENTS:
+                self._valid.popitem(last=False)
+        return parsed
+
+    def _parse(self, query: str) -> Parsed:
+        try:
+            document = parse(query, max_tokens=MAX_TOKENS)
+            errors = validate(
+                self._schema,
+                document,
+                self._rules,
+                max_errors=MAX_ERRORS,
+                hide_suggestions=not self._is_open,
+            )
+        except GraphQLError as error:
+            return Parsed(None, [error])
+        except (RecursionError, ValueError):  # nested too deep; a number of thousands of digits
+            return Parsed(None, [GraphQLError("The document is too complex.")])
+        return Parsed(document, errors)

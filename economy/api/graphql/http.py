@@ -1,0 +1,104 @@
+"""GraphQL over HTTP: one ASGI endpoint for POST, GET and the GraphiQL page.
+
+https://graphql.github.io/graphql-over-http/draft/
+"""
+
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import Any
+
+import orjson
+from graphql import ExecutionResult, GraphQLSchema, OperationType, execute, get_operation_ast
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from economy.api.auth import CHALLENGE, Authenticator
+from economy.api.graphql.answers import INVALID_DOCUMENT, formatted, request_error
+from economy.api.graphql.context import Context
+from economy.api.graphql.documents import Documents
+from economy.api.graphql.graphiql import graphiql_response
+from economy.api.graphql.negotiation import GRAPHQL_RESPONSE, JSON, response_type, wants_page
+from economy.api.graphql.parameters import BadRequest, Parameters, read_parameters
+from economy.errors import EconomyError
+from economy.services import Services
+
+ALLOWED = {"Allow": "GET, POST"}
+VARY = {"Vary": "Accept"}
+
+
+class GraphQLEndpoint:
+    """Built before the services are open: they are found on the application's state."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        *,
+        is_open: bool,
+        demo_token: Callable[[Services], Awaitable[str | None]],
+    ) -> None:
+        """`is_open`: GraphiQL, introspection and suggestions are there for everybody."""
+        self._schema = schema
+        self._is_open = is_open
+        self._documents = Documents(schema, is_open=is_open)
+        self._demo_token = demo_token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._respond(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        services: Services = request.app.state.services
+        authenticator: Authenticator = request.app.state.authenticator
+        accept = request.headers.get("accept")
+        if self._is_open and request.method == "GET" and wants_page(accept):
+            return graphiql_response(await self._demo_token(services))
+        media = response_type(accept)
+        if media is None:
+            message = f"This answers with {GRAPHQL_RESPONSE} or {JSON}."
+            return _answer(request_error(message), JSON, 406)
+        try:
+            parameters = await read_parameters(request)
+            actor = await authenticator.actor_of(request.headers)
+        except BadRequest as error:
+            return _answer(request_error(error.message), media, error.status, error.headers)
+        except EconomyError as error:
+            status, headers = (503, {"Retry-After": "1"}) if error.retryable else (401, CHALLENGE)
+            answer = request_error(error.message, error.code.value)
+            return _answer(answer, media, status, headers)
+        return await self._execute(parameters, Context(services, actor), media)
+
+    async def _execute(self, parameters: Parameters, context: Context, media: str) -> Response:
+        document, errors = self._documents.parsed(parameters.query)
+        # clients that ask for plain JSON look for errors in the body, not in the status
+        refused = 400 if media == GRAPHQL_RESPONSE else 200
+        if document is None or errors:
+            return _answer(formatted(ExecutionResult(None, list(errors))), media, refused)
+        operation = get_operation_ast(document, parameters.operation_name)
+        if operation is None:
+            message = "Name the operation to run: `operationName` must be one of the document's."
+            return _answer(request_error(message, INVALID_DOCUMENT), media, refused)
+        if parameters.is_get and operation.operation is not OperationType.QUERY:
+            return _answer(request_error("Only queries by GET."), media, 405, {"Allow": "POST"})
+        result = execute(
+            self._schema,
+            document,
+            context_value=context,
+            variable_values=parameters.variables,
+            operation_name=parameters.operation_name,
+            hide_suggestions=not self._is_open,
+        )
+        if isawaitable(result):
+            result = await result
+        return _answer(formatted(result), media, refused if result.data is None else 200)
+
+
+def _answer(
+    body: dict[str, Any], media: str, status: int, headers: dict[str, str] | None = None
+) -> Response:
+    return Response(
+        orjson.dumps(body),
+        status,
+        headers=VARY | {"Cache-Control": "no-store"} | (headers or {}),
+        media_type=f"{media}; charset=utf-8",
+    )

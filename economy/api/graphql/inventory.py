@@ -1,0 +1,69 @@
+"""Inventory items: the type and the query."""
+
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+
+from economy.api.graphql.context import Info
+from economy.api.graphql.product import Product, load_product
+from economy.api.graphql.scalars import ProductType, given, value_of
+from economy.errors import UserNotFound
+from economy.models.inventory import InventoryRow
+from economy.services.access import reading_user_id
+from economy.services.inventory import of_type
+
+TypeFilter = Annotated[
+    ProductType | None,
+    strawberry.argument(name="type", description="Only products of this type."),
+]
+
+
+@strawberry.type(description="What a user holds of one product: one line per product.")
+class InventoryItem:
+    id: strawberry.ID = strawberry.field(description="Stable for ever.")
+    quantity: int = strawberry.field(description="How many; 1 of a permanent product.")
+    purchased_at: datetime = strawberry.field(description="The first purchase.")
+    product_id: strawberry.Private[int]
+
+    @classmethod
+    def of(cls, row: InventoryRow) -> "InventoryItem":
+        return cls(
+            id=strawberry.ID(str(row.id)),
+            quantity=row.quantity,
+            purchased_at=row.purchased_at,
+            product_id=row.product_id,
+        )
+
+    @strawberry.field(description="What is held.")
+    async def product(self, info: Info) -> Product:
+        return await load_product(info, self.product_id)
+
+
+async def load_inventory(
+    info: Info, user_id: int, type_: ProductType | None
+) -> list[InventoryItem]:
+    """The right to read this user has been checked."""
+    items = await info.context.loaders.inventories.load(user_id)
+    return [InventoryItem.of(row) for row in of_type(items or [], value_of(type_))]
+
+
+@strawberry.type
+class InventoryQuery:
+    @strawberry.field(description="What a user holds, in the order of first purchase.")
+    async def inventory(
+        self,
+        info: Info,
+        user_id: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(
+                description="Whose. A player's is its own; a server key must name the user."
+            ),
+        ] = strawberry.UNSET,
+        type_: TypeFilter = strawberry.UNSET,
+    ) -> list[InventoryItem] | None:
+        number = reading_user_id(info.context.actor, given(user_id))
+        items = await info.context.loaders.inventories.load(number)
+        if not items and await info.context.loaders.users.load(number) is None:
+            raise UserNotFound(str(number))
+        return await load_inventory(info, number, type_)

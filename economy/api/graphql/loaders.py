@@ -1,0 +1,60 @@
+"""DataLoaders over services: what one document asks for, gathered into few statements."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from aiodataloader import DataLoader
+
+from economy.errors import EconomyError
+from economy.models.inventory import InventoryRow
+from economy.models.product import ProductRow
+from economy.models.transaction import TransactionRow
+from economy.models.user import UserRow
+from economy.services import Services
+from economy.services.pages import Page
+from economy.services.user import HistoryPage
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+HistoryKey = tuple[int, HistoryPage]  # (user id, page)
+
+
+class Loaders:
+    """A loader keeps what it has loaded: use new ones after each mutation."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.users: DataLoader[int, UserRow | None] = DataLoader(_by_key(services.users.users))
+        self.products: DataLoader[int, ProductRow | None] = DataLoader(
+            _by_key(services.products.products)
+        )
+        self.inventories: DataLoader[int, list[InventoryRow] | None] = DataLoader(
+            _by_key(services.inventory.inventories)
+        )
+        self.histories: DataLoader[HistoryKey, Page[TransactionRow]] = DataLoader(
+            self._load_histories
+        )
+
+    async def _load_histories(self, keys: list[HistoryKey]) -> list[Any]:
+        """One statement for each different page that is asked for; an error fails its own keys."""
+        found: dict[HistoryKey, Page[TransactionRow] | EconomyError] = {}
+        for page in dict.fromkeys(page for _, page in keys):
+            user_ids = [user_id for user_id, other in keys if other == page]
+            try:
+                histories = await self._services.users.histories(user_ids, page)
+            except EconomyError as error:
+                found.update({(user_id, page): error for user_id in user_ids})
+            else:
+                found.update({(user_id, page): mine for user_id, mine in histories.items()})
+        return [found[key] for key in keys]
+
+
+def _by_key(
+    load: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Value]]],
+) -> Callable[[list[Key]], Coroutine[Any, Any, list[Value | None]]]:
+    async def batch(keys: list[Key]) -> list[Value | None]:
+        found = await load(keys)
+        return [found.get(key) for key in keys]
+
+    return batch

@@ -1,0 +1,92 @@
+"""Reads a GraphQL request out of an HTTP request, or says what is wrong with it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+MAX_BODY_BYTES = 64 * 1024
+# Read on and throw away: a connection that is closed early loses the answer. But not for ever.
+MAX_DISCARDED_BYTES = 16 * MAX_BODY_BYTES
+
+
+class BadRequest(Exception):
+    def __init__(self, message: str, status: int = 400, **headers: str) -> None:
+        self.message = message
+        self.status = status
+        self.headers = headers
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    query: str
+    variables: dict[str, Any] = field(default_factory=dict)
+    operation_name: str | None = None
+    is_get: bool = False
+
+
+async def read_parameters(request: Request) -> Parameters:
+    """Raises BadRequest."""
+    if request.method == "GET":
+        return _checked(dict(request.query_params), is_get=True)
+    if request.method != "POST":
+        raise BadRequest("GraphQL is asked by GET or POST.", 405, Allow="GET, POST")
+    media, _, charset = request.headers.get("content-type", "").partition(";")
+    if media.strip().lower() != "application/json" or not _is_utf8(charset):
+        raise BadRequest("Send application/json in UTF-8.", 415)
+    return _checked(_loaded(await _body(request), "The body"), is_get=False)
+
+
+async def _body(request: Request) -> bytes:
+    chunks: list[bytes] = []
+    length = 0
+    async for chunk in request.stream():
+        length += len(chunk)
+        if length <= MAX_BODY_BYTES:
+            chunks.append(chunk)
+        elif length > MAX_DISCARDED_BYTES:
+            break
+    if length > MAX_BODY_BYTES:
+        raise BadRequest(f"The body is larger than {MAX_BODY_BYTES} bytes.", 413)
+    return b"".join(chunks)
+
+
+def _checked(values: Any, *, is_get: bool) -> Parameters:
+    if not isinstance(values, dict):
+        raise BadRequest("The body must be a JSON object.")
+    query = values.get("query")
+    if not isinstance(query, str) or not query:
+        raise BadRequest("`query` must be a document.")
+    operation_name = values.get("operationName")
+    if not isinstance(operation_name, str | None):
+        raise BadRequest("`operationName` must be a string.")
+    return Parameters(
+        query,
+        _object(values, "variables", is_get=is_get),
+        operation_name or None,
+        is_get,
+    )
+
+
+def _object(values: dict[str, Any], name: str, *, is_get: bool) -> dict[str, Any]:
+    value = values.get(name)
+    if is_get and value:
+        value = _loaded(value, f"`{name}`")
+    if value is None or value == "":
+        return {}
+    if not isinstance(value, dict):
+        raise BadRequest(f"`{name}` must be a JSON object.")
+    return value
+
+
+def _loaded(text: bytes | str, what: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"{what} is not JSON: {error.msg}.") from None
+
+
+def _is_utf8(charset: str) -> bool:
+    name, _, value = charset.strip().partition("=")
+    return name.strip().lower() != "charset" or value.strip('" ').lower() in ("utf-8", "utf8")

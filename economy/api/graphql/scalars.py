@@ -1,0 +1,116 @@
+"""The schema's own scalars and enums."""
+
+from enum import Enum
+from typing import Any, NewType, TypeVar
+
+import strawberry
+from graphql import GraphQLError, IntValueNode, ValueNode
+from strawberry.schema.config import StrawberryConfig
+
+from economy.models.user import BALANCE_LIMIT
+
+Amount = NewType("Amount", int)
+T = TypeVar("T")
+
+
+def given(value: T | None) -> T | None:
+    """An optional input that was left out is None to services, as an explicit null is."""
+    return None if value is strawberry.UNSET else value
+
+
+_AMOUNT_RANGE = f"an amount is a whole number from 0 to {BALANCE_LIMIT}"
+
+
+def _parse_amount(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= BALANCE_LIMIT:  # bool is an int to Python
+        raise GraphQLError(f"Not an Amount: {_AMOUNT_RANGE}.")
+    return value
+
+
+def _parse_amount_literal(node: ValueNode, _variables: object = None) -> int:
+    # told by its length before int(): Python refuses thousands of digits with an error of its own
+    if not isinstance(node, IntValueNode) or len(node.value) > len(str(BALANCE_LIMIT)):
+        raise GraphQLError(f"Not an Amount: {_AMOUNT_RANGE}.", node)
+    return _parse_amount(int(node.value))
+
+
+def schema_config() -> StrawberryConfig:
+    amount = strawberry.scalar(
+        name="Amount",
+        description=(
+            "Whole units of virtual currency, 0 to 9007199254740991 (2^53-1), as a JSON integer: "
+            "exact in every client."
+        ),
+        serialize=int,
+        parse_value=_parse_amount,
+        parse_literal=_parse_amount_literal,
+    )
+    return StrawberryConfig(scalar_map={Amount: amount})
+
+
+def value_of(member: Enum | None) -> str | None:
+    """The word that services know an enum's member by."""
+    return None if member is None or member is strawberry.UNSET else str(member.value)
+
+
+@strawberry.enum(description="Whether a product is used up or owned for ever.")
+class ProductType(Enum):
+    CONSUMABLE = strawberry.enum_value(
+        "consumable", description="Can be held many times, and is used up."
+    )
+    PERMANENT = strawberry.enum_value("permanent", description="Is owned once, for ever.")
+
+
+@strawberry.enum(description="What a transaction did.")
+class TransactionKind(Enum):
+    PURCHASE = strawberry.enum_value("purchase", description="Coins were spent on a product.")
+    TOP_UP = strawberry.enum_value("top_up", description="Coins were credited.")
+    USE = strawberry.enum_value("use", description="Held items were used up.")
+
+
+@strawberry.enum(description="How far a transaction is.")
+class TransactionStatus(Enum):
+    PENDING = strawberry.enum_value("pending", description="Accepted, nothing moved yet.")
+    COMPLETED = strawberry.enum_value("completed", description="Done: coins and items moved.")
+    FAILED = strawberry.enum_value("failed", description="Declined: nothing moved.")
+
+
+@strawberry.enum(description="Why an operation was refused. New codes may be added.")
+class ErrorCode(Enum):
+    INSUFFICIENT_FUNDS = strawberry.enum_value(
+        "INSUFFICIENT_FUNDS", description="The balance does not cover the price."
+    )
+    ALREADY_OWNED = strawberry.enum_value(
+        "ALREADY_OWNED", description="The product is permanent and owned already."
+    )
+    PRICE_CHANGED = strawberry.enum_value(
+        "PRICE_CHANGED", description="The price is not the expected one any more."
+    )
+    PRODUCT_NOT_FOUND = strawberry.enum_value(
+        "PRODUCT_NOT_FOUND", description="There is no such product."
+    )
+    PRODUCT_UNAVAILABLE = strawberry.enum_value(
+        "PRODUCT_UNAVAILABLE", description="The product is not on sale."
+    )
+    PRODUCT_NOT_CONSUMABLE = strawberry.enum_value(
+        "PRODUCT_NOT_CONSUMABLE", description="A permanent product cannot be used up."
+    )
+    NOT_ENOUGH_ITEMS = strawberry.enum_value(
+        "NOT_ENOUGH_ITEMS", description="Fewer items are held than were to be used."
+    )
+    HOLDING_LIMIT = strawberry.enum_value(
+        "HOLDING_LIMIT", description="More of one product than a user may hold."
+    )
+    USER_NOT_FOUND = strawberry.enum_value("USER_NOT_FOUND", description="There is no such user.")
+    BALANCE_LIMIT = strawberry.enum_value(
+        "BALANCE_LIMIT", description="The balance would be more than a user may hold."
+    )
+    ALREADY_TAKEN = strawberry.enum_value(
+        "ALREADY_TAKEN", description="A value that must be unique is another's already."
+    )
+    INVALID_INPUT = strawberry.enum_value(
+        "INVALID_INPUT", description="The input is outside of its documented bounds."
+    )
+    IDEMPOTENCY_KEY_REUSED = strawberry.enum_value(
+        "IDEMPOTENCY_KEY_REUSED", description="The key was used before with other input."
+    )

@@ -1,0 +1,30 @@
+"""The schema: every concept's queries and mutations put together."""
+
+import strawberry
+
+from economy.api.graphql.analytics import AnalyticsQuery
+from economy.api.graphql.inventory import InventoryQuery
+from economy.api.graphql.product import ProductMutation, ProductQuery
+from economy.api.graphql.purchase import PurchaseMutation
+from economy.api.graphql.scalars import schema_config
+from economy.api.graphql.use_item import UseItemMutation
+from economy.api.graphql.user import UserMutation, UserQuery
+from economy.api.graphql.wallet import WalletMutation
+
+
+@strawberry.type(
+    description="Reads. A field that fails is null, and `errors` says why; its siblings stand."
+)
+class Query(UserQuery, ProductQuery, InventoryQuery, AnalyticsQuery):
+    pass
+
+
+@strawberry.type(
+    description="Writes, one after the other. Each answers with a union: success, or why not."
+)
+class Mutation(PurchaseMutation, WalletMutation, UseItemMutation, UserMutation, ProductMutation):
+    pass
+
+
+def build_schema() -> strawberry.Schema:
+    return strawberry.Schema(query=Query, mutation=Mutation, config=schema_config())

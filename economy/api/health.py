@@ -1,0 +1,53 @@
+"""Health and metrics: for machines that watch. No credential, no limit."""
+
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from economy import metrics
+from economy.services import Services
+
+router = APIRouter(tags=["health"])
+
+
+class Live(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    """`degraded`: everything is answered, but without the cache."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    database: Literal["ok", "unavailable"]
+    cache: Literal["ok", "unavailable"]
+
+
+@router.get("/health/live", summary="Is the process alive?")
+async def live() -> Live:
+    return Live()
+
+
+@router.get(
+    "/health/ready",
+    summary="Can it answer?",
+    responses={503: {"model": Ready, "description": "The database is out of reach."}},
+)
+async def ready(request: Request, response: Response) -> Ready:
+    services: Services = request.app.state.services
+    if not await services.database.is_healthy():
+        response.status_code = 503
+        return Ready(status="unavailable", database="unavailable", cache="ok")
+    if not await services.cache.is_healthy():
+        return Ready(status="degraded", database="ok", cache="unavailable")
+    return Ready(status="ok", database="ok", cache="ok")
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics of this process",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}},
+)
+async def read_metrics(request: Request) -> Response:
+    return Response(request.app.state.metrics.text(), media_type=metrics.CONTENT_TYPE)

@@ -1,0 +1,163 @@
+"""Our errors as problem+json (RFC 9457): status, code, and what a caller can act on."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import fields
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from economy.api.auth import CHALLENGE
+from economy.api.requests import request_id
+from economy.errors import Decline, EconomyError, ErrorCode, InvalidInput
+from economy.services.access import parse_id
+
+MEDIA_TYPE = "application/problem+json"
+REPLAYED = "Idempotent-Replayed"
+
+STATUS: dict[ErrorCode, int] = {
+    ErrorCode.UNAUTHENTICATED: 401,
+    ErrorCode.FORBIDDEN: 403,
+    ErrorCode.USER_NOT_FOUND: 404,
+    ErrorCode.PRODUCT_NOT_FOUND: 404,
+    ErrorCode.INSUFFICIENT_FUNDS: 402,
+    ErrorCode.ALREADY_OWNED: 409,
+    ErrorCode.ALREADY_TAKEN: 409,
+    ErrorCode.PRODUCT_UNAVAILABLE: 409,
+    ErrorCode.HOLDING_LIMIT: 409,
+    ErrorCode.PRODUCT_NOT_CONSUMABLE: 409,
+    ErrorCode.NOT_ENOUGH_ITEMS: 409,
+    ErrorCode.PRICE_CHANGED: 409,
+    ErrorCode.BALANCE_LIMIT: 409,
+    ErrorCode.INVALID_INPUT: 422,
+    ErrorCode.IDEMPOTENCY_KEY_MISSING: 400,
+    ErrorCode.IDEMPOTENCY_KEY_REUSED: 422,
+    ErrorCode.CONFLICT: 503,
+    ErrorCode.UNAVAILABLE: 503,
+}
+# what only HTTP knows
+MALFORMED_JSON = "MALFORMED_JSON"
+INTERNAL_ERROR = "INTERNAL_ERROR"
+
+logger = logging.getLogger(__name__)
+
+
+class WrongField(BaseModel):
+    pointer: str = Field(description="JSON pointer into the body, or the parameter's name")
+    detail: str = Field(description="What is wrong with it, for developers")
+
+
+class Problem(BaseModel):
+    """An error. Members beyond these depend on the code (`balance`, `required`, `held`, ...)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="An URN of the code")
+    title: str = Field(description="The status in words")
+    status: int
+    code: str = Field(description="The same code as over GraphQL")
+    detail: str = Field(description="For developers, in English")
+    retryable: bool = Field(description="Whether the same request may succeed when sent again")
+    errors: list[WrongField] | None = Field(default=None, description="Each wrong field")
+
+
+def problem(
+    status: int, code: str, detail: str, *, retryable: bool = False, **members: Any
+) -> dict[str, Any]:
+    return {
+        "type": f"urn:economy:error:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "retryable": retryable,
+        **members,
+    }
+
+
+def problem_of(error: EconomyError) -> dict[str, Any]:
+    members = {
+        field.name: _as_json(field.name, getattr(error, field.name))
+        for field in fields(error)
+        if field.name not in ("replayed", "reason", "problems")
+    }
+    if isinstance(error, InvalidInput):
+        members["errors"] = [
+            {"pointer": "/".join(("#", *wrong.path)), "detail": wrong.message}
+            for wrong in error.problems
+        ]
+    return problem(
+        STATUS[error.code], error.code.value, error.message, retryable=error.retryable, **members
+    )
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(EconomyError, _on_economy_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_economy_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, EconomyError)
+    headers: dict[str, str] = {}
+    if error.code is ErrorCode.UNAUTHENTICATED:
+        headers |= CHALLENGE
+    if error.retryable:
+        headers["Retry-After"] = "1"
+    if isinstance(error, Decline) and error.replayed:
+        headers[REPLAYED] = "true"
+    return _response(problem_of(error), headers)
+
+
+async def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    wrong = error.errors()
+    if any(one["type"] == "json_invalid" for one in wrong):
+        return _response(problem(400, MALFORMED_JSON, "The body is not JSON."))
+    errors = [{"pointer": _pointer(one["loc"]), "detail": one["msg"]} for one in wrong]
+    detail = "; ".join(f"{one['pointer']}: {one['detail']}" for one in errors)
+    return _response(problem(422, ErrorCode.INVALID_INPUT.value, detail, errors=errors))
+
+
+async def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
+    """404 of an unknown route, 405, and a body that cannot be read (400)."""
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    code = MALFORMED_JSON if status == HTTPStatus.BAD_REQUEST else status.name
+    detail = str(error.detail)
+    return _response(problem(status.value, code, detail), dict(error.headers or {}))
+
+
+async def _on_bug(_request: Request, error: Exception) -> JSONResponse:
+    logger.error("a request failed", exc_info=error)
+    return _response(
+        problem(
+            500,
+            INTERNAL_ERROR,
+            "Something went wrong on our side.",
+            request_id=request_id.get(),
+        )
+    )
+
+
+def _response(body: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
+    headers = {"Cache-Control": "no-store"} | (headers or {})
+    return JSONResponse(body, body["status"], headers=headers, media_type=MEDIA_TYPE)
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    place, *path = (str(step) for step in location)
+    return "/".join(("#", *path)) if place == "body" else "/".join(path) or place
+
+
+def _as_json(name: str, value: Any) -> Any:
+    """Ids of users and products are integers over REST; one that cannot exist stays as sent."""
+    if name in ("user_id", "product_id"):
+        return parse_id(value) or value
+    return list(value) if isinstance(value, tuple) else value

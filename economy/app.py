@@ -1,0 +1,82 @@
+"""The web application: lifespan, and GraphQL, REST and health put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI
+from starlette.routing import Mount, Route
+
+from economy.api import health
+from economy.api.auth import Authenticator
+from economy.api.graphql.graphiql import ASSETS_PATH, graphiql_assets
+from economy.api.graphql.http import GraphQLEndpoint
+from economy.api.graphql.schema import build_schema
+from economy.api.requests import RequestMiddleware
+from economy.api.rest import analytics, inventory, product, purchase, wallet
+from economy.api.rest.errors import add_error_handlers
+from economy.api.tokens import PlayerTokens
+from economy.bootstrap import open_services
+from economy.logs import configure_logging
+from economy.metrics import Metrics
+from economy.migrate import is_migrated
+from economy.services import Services
+from economy.settings import Settings
+
+DESCRIPTION = """
+Players hold coins, buy products, own and use them. The same services answer over GraphQL at
+`/graphql`. A player sends `Authorization: Bearer <token>`, a game server `X-Api-Key: <key>`.
+"""
+
+
+class NotMigrated(Exception):
+    """The database has not the newest schema."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Without settings they are read from the environment: so do uvicorn's worker processes."""
+    settings = settings or Settings()
+    configure_logging(settings)
+    metrics = Metrics()
+    app = FastAPI(
+        title="Economy",
+        description=DESCRIPTION,
+        version="0.1.0",
+        lifespan=partial(_lifespan, settings=settings, metrics=metrics),
+    )
+    app.add_middleware(RequestMiddleware, metrics=metrics)
+    add_error_handlers(app)
+    for router in (purchase, wallet, inventory, product, analytics, health):
+        app.include_router(router.router)
+    _add_graphql(app, settings)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI, settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
+    async with open_services(settings, metrics) as services:
+        if not await is_migrated(services.database):
+            raise NotMigrated("the database is not at the newest schema: run `economy migrate`")
+        app.state.services = services
+        app.state.authenticator = Authenticator(PlayerTokens(settings), services.server_keys)
+        app.state.metrics = metrics
+        yield
+
+
+def _add_graphql(app: FastAPI, settings: Settings) -> None:
+    tokens = PlayerTokens(settings)
+
+    async def demo_token(services: Services) -> str | None:
+        """For GraphiQL in development: what is prefilled there can be pressed at once."""
+        user_id = await services.seed.demo_player_id()
+        is_ours = settings.jwt_jwks is None
+        return tokens.issue(user_id) if is_ours and user_id is not None else None
+
+    endpoint = GraphQLEndpoint(
+        build_schema()._schema,  # graphql-core's own: it is executed directly
+        is_open=settings.is_development,
+        demo_token=demo_token,
+    )
+    if settings.is_development:
+        app.router.routes.append(Mount(ASSETS_PATH, graphiql_assets()))
+    app.router.routes.append(Route("/graphql", endpoint))

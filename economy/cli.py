@@ -1,0 +1,179 @@
+"""The `economy` command."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import click
+import uvicorn
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from economy.api.graphql.schema import build_schema
+from economy.api.tokens import PlayerTokens
+from economy.bootstrap import open_services
+from economy.database import Database
+from economy.errors import EconomyError
+from economy.logs import configure_logging
+from economy.migrate import migrate as migrate_database
+from economy.services.access import ALL_SCOPES, Scope, parse_id
+from economy.settings import PREFIX, Settings
+
+T = TypeVar("T")
+
+GRACEFUL_SHUTDOWN_SECONDS = 20
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """A virtual-economy service for games. Settings come from ECONOMY_* variables."""
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on.")
+@click.option("--workers", type=int, help="Server processes.")
+def serve(host: str | None, port: int | None, workers: int | None) -> None:
+    """Serve GraphQL and REST."""
+    # uvicorn's worker processes build the app anew, from the environment
+    for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
+        if value is not None:
+            os.environ[PREFIX + name] = str(value)
+    settings = _settings()
+    uvicorn.run(
+        "economy.app:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        access_log=False,
+        log_level=settings.log_level.lower(),
+        server_header=False,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+    )
+
+
+@main.command()
+@click.option("--revision", default="head", show_default=True, help='"base" empties the database.')
+def migrate(revision: str) -> None:
+    """Bring the database to the newest schema. Safe to start several times at once."""
+    settings = _settings()
+
+    async def run() -> None:
+        database = Database(settings)
+        try:
+            await migrate_database(database, revision)
+        finally:
+            await database.close()
+
+    _run(run())
+
+
+@main.command()
+def seed() -> None:
+    """Add the sample catalogue; in development also demo players, and say how to use them."""
+    settings = _settings()
+    configure_logging(settings)
+    _run(_seed(settings))
+
+
+@main.command()
+@click.option("--user", help="Id of the player.")
+@click.option("--server", is_flag=True, help="A key for a game server.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([scope.value for scope in Scope]),
+    help="What the server key may do; all of it by default.",
+)
+def token(user: str | None, server: bool, scopes: tuple[str, ...]) -> None:
+    """Print a new credential, and nothing else."""
+    if server == (user is not None) or (scopes and not server):
+        raise click.UsageError("give either --user ID, or --server [--scope SCOPE]...")
+    settings = _settings()
+
+    async def run() -> str:
+        async with open_services(settings) as services:
+            if user is None:
+                chosen = frozenset(Scope(scope) for scope in scopes) or ALL_SCOPES
+                return await services.server_keys.create_key(chosen)
+            number = parse_id(user)
+            if number is None or not await services.users.users([number]):
+                raise click.ClickException(f"there is no user {user}")
+            try:
+                return PlayerTokens(settings).issue(number)
+            except ValueError as error:
+                raise click.ClickException(str(error)) from None
+
+    click.echo(_run(run()))
+
+
+@main.command()
+def verify() -> None:
+    """Check every invariant on the live database; exit code 1 if any row breaks one."""
+    settings = _settings()
+    sys.exit(_run(_verify(settings)))
+
+
+@main.command("export-schema")
+def export_schema() -> None:
+    """Print the GraphQL schema."""
+    click.echo(build_schema().as_str())
+
+
+async def _seed(settings: Settings) -> None:
+    async with open_services(settings) as services:
+        products = await services.seed.seed_catalogue()
+        if not settings.is_development:
+            click.echo(f"catalogue: {', '.join(products)}")
+            return
+        players = await services.seed.seed_demo_players()
+        key = await services.seed.register_demo_key(settings.jwt_secret.get_secret_value())
+        click.echo(f"GraphiQL          {settings.base_url}/graphql")
+        click.echo(f"demo server key   {key}")
+        if settings.jwt_jwks is not None:
+            return
+        player_token = PlayerTokens(settings).issue(next(iter(players.values())))
+        click.echo(f"demo player token {player_token}")
+        click.echo("buy something:")
+        click.echo(
+            f"  curl -X POST {settings.base_url}/products/{next(iter(products.values()))}/purchase"
+            f" -H 'Authorization: Bearer {player_token}'"
+        )
+
+
+async def _verify(settings: Settings) -> int:
+    async with open_services(settings) as services:
+        findings = await services.verification.verify()
+    for finding in findings:
+        state = "BROKEN" if finding.broken_rows else "ok"
+        click.echo(f"{state:6}  {finding.name}  ({finding.rows_examined} rows): {finding.meaning}")
+        for row in finding.broken_rows:
+            click.echo(f"        {row}")
+    broken = sum(1 for finding in findings if finding.broken_rows)
+    click.echo(f"{len(findings)} invariants checked, {broken} broken")
+    return 1 if broken else 0
+
+
+def _settings() -> Settings:
+    """Ends with one clear line for each setting that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        for wrong in error.errors():
+            name = "".join(PREFIX + str(part).upper() for part in wrong["loc"][:1])
+            message = wrong["msg"].removeprefix("Value error, ")
+            click.echo(f"economy: {name + ': ' if name else ''}{message}", err=True)
+        sys.exit(2)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Ends with one clear line when the database cannot be reached or is not migrated."""
+    try:
+        return asyncio.run(work)
+    except (EconomyError, SQLAlchemyError, OSError) as error:
+        cause = error.__cause__ or error
+        raise click.ClickException(f"{type(cause).__name__}: {cause}") from None

@@ -1,0 +1,61 @@
+"""Runs the checks of the invariants: each is one SELECT of the rows that break it."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from economy.models.transaction import MAX_QUANTITY
+from economy.models.user import BALANCE_LIMIT
+
+Row = dict[str, Any]
+
+# What a journal row moves. An impossible amount or quantity is reported as such and counts for
+# nothing here: SQLite's sum() would overflow and fail the whole check.
+COINS_MOVED = f"""CASE
+    WHEN status <> 'completed' OR amount NOT BETWEEN 0 AND {BALANCE_LIMIT} THEN 0
+    WHEN kind = 'top_up' THEN amount
+    WHEN kind = 'purchase' THEN -amount
+    ELSE 0 END"""
+UNITS_MOVED = f"""CASE
+    WHEN status <> 'completed' OR quantity NOT BETWEEN 1 AND {MAX_QUANTITY} THEN 0
+    WHEN kind = 'purchase' THEN quantity
+    WHEN kind = 'use' THEN -quantity
+    ELSE 0 END"""
+
+
+class Invariant(NamedTuple):
+    name: str
+    meaning: str  # one sentence
+    table: str  # whose rows are examined
+    broken: str  # SQL that selects the rows that break it, and no others
+    # looks again at each row where SQL alone cannot tell
+    is_broken: Callable[[Row], bool] = lambda _: True
+
+
+async def count_rows(session: AsyncSession, table: str) -> int:
+    return await session.scalar(text(f'SELECT count(*) FROM "{table}"')) or 0
+
+
+async def broken_rows(session: AsyncSession, invariant: Invariant, *, limit: int) -> list[Row]:
+    """The first rows that break it. Streamed: a database may be broken everywhere."""
+    rows: list[Row] = []
+    result = await session.stream(text(invariant.broken))
+    async for values in result.mappings():
+        row = {column: _plain(value) for column, value in values.items()}
+        if invariant.is_broken(row):
+            rows.append(row)
+        if len(rows) == limit:
+            break
+    await result.close()
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    """PostgreSQL's sums of integers are Decimal; ids read best as text."""
+    if isinstance(value, Decimal):
+        return int(value)
+    return str(value) if isinstance(value, UUID) else value

@@ -1,0 +1,110 @@
+"""Rows written in raw SQL, behind the services' back, in literals of both databases."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from economy.database import Database
+from economy.models import metadata
+from economy.settings import Settings
+
+CHECK, UNIQUE, FOREIGN_KEY, NOT_NULL, RESTRICT = "23514", "23505", "23503", "23502", "23001"
+SQLSTATES = {
+    "SQLITE_CONSTRAINT_CHECK": CHECK,
+    "SQLITE_CONSTRAINT_UNIQUE": UNIQUE,
+    "SQLITE_CONSTRAINT_PRIMARYKEY": UNIQUE,
+    "SQLITE_CONSTRAINT_FOREIGNKEY": FOREIGN_KEY,
+    "SQLITE_CONSTRAINT_NOTNULL": NOT_NULL,
+    "SQLITE_CONSTRAINT_TRIGGER": RESTRICT,
+}
+Row = dict[str, str]  # column -> SQL literal
+NOW, LATER = "'2026-11-23 12:00:00+00'", "'2026-11-24 12:00:00+00'"
+
+
+def uuid(number: int) -> str:
+    return f"'{number:032x}'"
+
+
+def transaction(number: int, **changes: str) -> Row:
+    """A completed purchase of user 1, of which no two share what must be unique."""
+    row = {"user_id": "1", "id": uuid(number), "seq": str(number), "kind": "'purchase'"}
+    row |= {"status": "'completed'", "product_id": "1", "quantity": "1", "amount": "100"}
+    row |= {"balance_after": "0", "quantity_after": "1", "failure_code": "NULL"}
+    row |= {"actor": "'player:1'", "idempotency_key": f"'key-{number}'", "request_hash": "'hash'"}
+    row |= {"external_reference": "NULL", "created_at": NOW, "completed_at": NOW}
+    return row | changes
+
+
+PENDING = {"status": "'pending'", "balance_after": "NULL", "completed_at": "NULL"}
+FAILED = {"status": "'failed'", "failure_code": "'INSUFFICIENT_FUNDS'"}
+USER = {"username": "'anna'", "email": "'anna@example.com'", "balance": "0", "last_seq": "0"}
+USER |= {"created_at": NOW}
+PRODUCT = {"name": "'Boost'", "description": "''", "price": "100", "type": "'consumable'"}
+PRODUCT |= {"is_active": "true", "created_at": NOW}
+ITEM = {"product_id": "1", "product_type": "'consumable'", "quantity": "1", "purchased_at": NOW}
+KEY = {"key_hash": "'hash'", "scopes": "''", "created_at": NOW}
+PERMANENT = {"product_id": "2", "product_type": "'permanent'"}
+
+PRESENT: list[tuple[str, Row]] = [
+    ("user", {"id": "1"} | USER),
+    ("user", {"id": "2"} | USER),
+    ("product", {"id": "1"} | PRODUCT),
+    ("product", {"id": "2"} | PRODUCT | {"type": "'permanent'"}),
+    ("server_key", {"id": uuid(1)} | KEY),
+    ("claim", {"value": "'anna'", "kind": "'username'", "user_id": "1"}),
+    ("inventory", {"user_id": "1", "id": uuid(1)} | ITEM),
+    ("transaction", transaction(1)),
+    ("transaction", transaction(2, **FAILED)),
+    ("transaction", transaction(3, **PENDING)),
+]
+# One more row for each table, without fault.
+GOOD: dict[str, Row] = {
+    "user": {"id": "3"} | USER,
+    "product": {"id": "3"} | PRODUCT,
+    "server_key": {"id": uuid(2)} | KEY | {"key_hash": "'other'"},
+    "claim": {"value": "'anna'", "kind": "'email'", "user_id": "1"},
+    "inventory": {"user_id": "2", "id": uuid(1)} | ITEM,
+    "transaction": transaction(4),
+}
+
+
+def insert(table: str, row: Row) -> str:
+    return f'INSERT INTO "{table}" ({", ".join(row)}) VALUES ({", ".join(row.values())})'
+
+
+async def execute(database: Database, *statements: str) -> None:
+    """In one unit of work."""
+    async with database.unit_of_work() as session:
+        for statement in statements:
+            await session.execute(text(statement))
+
+
+async def everything(database: Database) -> dict[str, list[str]]:
+    """All rows of all tables."""
+    async with database.unit_of_work() as session:
+        return {
+            table: sorted(map(repr, await session.execute(text(f'SELECT * FROM "{table}"'))))
+            for table in metadata.tables
+        }
+
+
+async def assert_refused(database: Database, statement: str, sqlstate: str) -> None:
+    """Refused for that reason, and nothing changed.
+
+    Told by SQLSTATE: constraint names do not reach us from every kind of PostgreSQL.
+    """
+    before = await everything(database)
+    with pytest.raises(IntegrityError) as refusal:
+        await execute(database, statement)
+    cause: Any = refusal.value.orig
+    is_sqlite = database.dialect == "sqlite"
+    assert (SQLSTATES[cause.sqlite_errorname] if is_sqlite else cause.sqlstate) == sqlstate
+    assert await everything(database) == before
+
+
+async def fill(url: str) -> None:
+    database = Database(Settings(database_url=url))
+    await execute(database, *(insert(table, row) for table, row in PRESENT))
+    await database.close()
