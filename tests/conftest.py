@@ -5,8 +5,11 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
+from economy.app import create_app
 from economy.bootstrap import open_services
 from economy.database import Database
 from economy.migrate import migrate
@@ -19,6 +22,7 @@ from tests.servers import (
     postgres_server,
     redis_server,
 )
+from tests.shop import Shop
 from tests.world import World
 
 NUMBERS = itertools.count(1)
@@ -89,6 +93,28 @@ def settings(database_url: str) -> Settings:
 async def services(settings: Settings) -> AsyncIterator[Services]:
     async with open_services(settings) as services:
         yield services
+
+
+@pytest.fixture
+async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+    """The application, started: its services are `app.state.services`."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the application, without a network between them."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+@pytest.fixture
+async def shop(app: FastAPI, client: httpx.AsyncClient) -> Shop:
+    """A small economy behind the application, and the credentials to use it over HTTP."""
+    return await Shop.create(app, client)
 
 
 @pytest.fixture

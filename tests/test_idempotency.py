@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from economy.settings import Settings
 from tests.journal import error_of, journal_of, nothing_changes, one_decline
 from tests.world import SERVER, World
 
-Ask = Callable[[], Awaitable[Booking]]
+Step = Callable[[], Awaitable[object]]
 
 
 @pytest.fixture
@@ -70,8 +71,8 @@ async def test_a_use_is_told_again(rich: World) -> None:
     assert (first.item.quantity, again.user.balance) == (2, 700)
 
 
-async def decline(world: World, code: ErrorCode) -> tuple[Ask, Ask]:
-    """What will be declined with that code, and what happens next: it would succeed then."""
+async def decline(world: World, code: ErrorCode) -> tuple[Step, Step]:
+    """What will be declined with that code, and what happens before it is asked again."""
     anna, boost, premium = world.anna, world.boost, world.premium
 
     async def edit(**changes: Any) -> Any:
@@ -83,40 +84,36 @@ async def decline(world: World, code: ErrorCode) -> tuple[Ask, Ask]:
     async def have(balance: int) -> Any:
         await world.sql('UPDATE "user" SET balance = :balance', balance=balance)
 
+    keyed = {"idempotency_key": "k"}
     match code:
         case ErrorCode.INSUFFICIENT_FUNDS:
-            ask = lambda: world.buy(anna, boost, quantity=11, idempotency_key="k")  # noqa: E731
-            return ask, lambda: world.credit(anna, 5_000)
+            ask = partial(world.buy, anna, boost, quantity=11, **keyed)
+            return ask, partial(world.credit, anna, 5_000)
         case ErrorCode.ALREADY_OWNED:
             await world.buy(anna, premium)
-            ask = lambda: world.buy(anna, premium, idempotency_key="k")  # noqa: E731
-            return ask, lambda: hold(0)
+            return partial(world.buy, anna, premium, **keyed), partial(hold, 0)
         case ErrorCode.PRODUCT_UNAVAILABLE:
             await edit(is_active=False)
-            ask = lambda: world.buy(anna, boost, idempotency_key="k")  # noqa: E731
-            return ask, lambda: edit(is_active=True)
+            return partial(world.buy, anna, boost, **keyed), partial(edit, is_active=True)
         case ErrorCode.PRICE_CHANGED:
-            ask = lambda: world.buy(anna, boost, expected_price=99, idempotency_key="k")  # noqa: E731
-            return ask, lambda: edit(price=99)
+            ask = partial(world.buy, anna, boost, expected_price=99, **keyed)
+            return ask, partial(edit, price=99)
         case ErrorCode.HOLDING_LIMIT:
             await world.buy(anna, boost)
             await hold(HOLDING_LIMIT)
-            ask = lambda: world.buy(anna, boost, idempotency_key="k")  # noqa: E731
-            return ask, lambda: hold(1)
+            return partial(world.buy, anna, boost, **keyed), partial(hold, 1)
         case ErrorCode.NOT_ENOUGH_ITEMS:
-            ask = lambda: world.use(anna, boost, idempotency_key="k")  # noqa: E731
-            return ask, lambda: world.buy(anna, boost)
+            return partial(world.use, anna, boost, **keyed), partial(world.buy, anna, boost)
         case ErrorCode.PRODUCT_NOT_CONSUMABLE:
-            ask = lambda: world.use(anna, premium, idempotency_key="k")  # noqa: E731
-            return ask, lambda: world.buy(anna, premium)
+            return partial(world.use, anna, premium, **keyed), partial(world.buy, anna, premium)
         case ErrorCode.BALANCE_LIMIT:
             await have(BALANCE_LIMIT)
-            ask = lambda: world.credit(anna, 1, idempotency_key="k", external_reference="r")  # noqa: E731
-            return ask, lambda: have(1)
+            ask = partial(world.credit, anna, 1, external_reference="r", **keyed)
+            return ask, partial(have, 1)
         case _:
             await world.credit(world.boris, 1, external_reference="r")
-            ask = lambda: world.credit(anna, 1, idempotency_key="k", external_reference="r")  # noqa: E731
-            return ask, lambda: world.credit(anna, 1)
+            ask = partial(world.credit, anna, 1, external_reference="r", **keyed)
+            return ask, partial(world.credit, anna, 1)
 
 
 @pytest.mark.parametrize(
@@ -154,15 +151,15 @@ async def test_a_decline_is_told_again(rich: World, code: ErrorCode) -> None:
         ("buy", {"product_id": "999999"}),  # the key is looked at before the product
         ("use", {"quantity": 2}),
         ("use", {"product_id": "2"}),
-        ("credit", {"amount": 2}),
+        ("credit", {"user_id": "1", "amount": 2}),
         ("credit", {"external_reference": "r"}),
     ],
 )
 async def test_a_key_with_other_input(rich: World, kind: str, other: dict[str, Any]) -> None:
     asks: dict[str, Callable[..., Awaitable[Booking]]] = {
-        "buy": lambda **changes: rich.buy(rich.anna, rich.boost, **changes),
-        "use": lambda **changes: rich.use(rich.anna, rich.boost, **changes),
-        "credit": lambda **changes: rich.credit(rich.anna, **({"amount": 1} | changes)),
+        "buy": partial(rich.buy, rich.anna, rich.boost),
+        "use": partial(rich.use, rich.anna, rich.boost),
+        "credit": partial(rich.credit, rich.anna, 1),
     }
     await rich.buy(rich.anna, rich.boost)
     first = await asks[kind](idempotency_key="k")
@@ -204,7 +201,7 @@ async def test_a_key_of_the_wrong_form(rich: World, key: str) -> None:
 
 
 async def test_what_is_never_stored_leaves_the_key_free(rich: World) -> None:
-    buy = lambda **changes: rich.buy(rich.anna, rich.boost, idempotency_key="k", **changes)  # noqa: E731
+    buy = partial(rich.buy, rich.anna, rich.boost, idempotency_key="k")
     async with nothing_changes(rich):
         assert type(await error_of(buy(quantity=0))) is InvalidInput
         assert type(await error_of(buy(product_id="abc"))) is ProductNotFound

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, func, select, tuple_, update
+from sqlalchemy import Column, Select, and_, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -43,16 +43,14 @@ async def lock_and_find(session: AsyncSession, wanted: Wanted) -> Found:
     ]
     products = await products_by_id(session, wanted.product_ids) if wanted.product_ids else []
     items = await session.execute(
-        select(*_ITEM_COLUMNS).where(_in_rows([_ITEM.c.user_id, _ITEM.c.product_id], wanted.items))
+        _matching(_ITEM_COLUMNS, [_ITEM.c.user_id, _ITEM.c.product_id], wanted.items)
     )
     key_columns = [
         _TRANSACTION.c.user_id,
         _TRANSACTION.c.kind,
         _TRANSACTION.c.idempotency_key,
     ]
-    earlier = await session.execute(
-        select(*_TRANSACTION_COLUMNS).where(_in_rows(key_columns, wanted.keys))
-    )
+    earlier = await session.execute(_matching(_TRANSACTION_COLUMNS, key_columns, wanted.keys))
     return Found(
         users=users,
         products=products,
@@ -100,8 +98,16 @@ async def _claim_reference(session: AsyncSession, reference: str, user_id: int) 
     return result.one_or_none() is not None
 
 
-def _in_rows(columns: list[Any], rows: Sequence[tuple[Any, ...]]) -> ColumnElement[bool]:
-    """(a, b) IN the rows, given as one JSON array, so that the statement's text is constant."""
-    values = func.json_each(json.dumps(rows)).table_valued("value")
-    fields = [func.json_extract(values.c.value, f"$[{n}]") for n in range(len(columns))]
-    return tuple_(*columns).in_(select(*fields))
+def _matching(
+    columns: list[Column[Any]], keys: list[Column[Any]], rows: Sequence[tuple[Any, ...]]
+) -> Select[Any]:
+    """The rows with these keys, given as one JSON array, so that the statement's text is constant.
+
+    A join: for `(a, b, c) IN (…)` SQLite takes an index for `a` alone, and reads all of a user's
+    history.
+    """
+    wanted = func.json_each(json.dumps(rows)).table_valued("value")
+    matches = [
+        column == func.json_extract(wanted.c.value, f"$[{n}]") for n, column in enumerate(keys)
+    ]
+    return select(*columns).select_from(wanted).join(keys[0].table, and_(*matches))
