@@ -77,6 +77,7 @@ def _add_graphql(app: FastAPI, settings: Settings) -> None:
         is_open=settings.is_development,
         demo_token=demo_token,
     )
+    # first: routes are tried in order, and this is the busiest
+    app.router.routes.insert(0, Route("/graphql", endpoint))
     if settings.is_development:
         app.router.routes.append(Mount(ASSETS_PATH, graphiql_assets()))
-    app.router.routes.append(Route("/graphql", endpoint))

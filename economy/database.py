@@ -1,5 +1,6 @@
 """The database: engine, unit_of_work() for writes, read() for reads; driver errors made ours."""
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,7 +11,7 @@ import asyncpg
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from economy.errors import CommitOutcomeUnknown, ConcurrencyConflict, ConnectionLost, Unavailable
 from economy.settings import Settings
@@ -53,6 +54,8 @@ class Database:
             pool_timeout=settings.database_pool_timeout_seconds,
             connect_args=_connect_arguments(settings),
         )
+        self._slots = asyncio.Semaphore(settings.database_pool_size)
+        self._pool_timeout_seconds = settings.database_pool_timeout_seconds
         # a read is one statement: no BEGIN and ROLLBACK around it
         self._read_engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshot_engine = self._engine.execution_options(**SNAPSHOT_OPTIONS[self.dialect])
@@ -67,19 +70,16 @@ class Database:
         Raises ConcurrencyConflict and ConnectionLost (nothing was changed), CommitOutcomeUnknown
         (the connection broke while COMMIT was under way) and Unavailable.
         """
-        committing = False
+        is_committing = False
         try:
-            async with AsyncSession(self._engine, autoflush=False) as session:
+            async with self._session(self._engine) as session:
                 yield session
-                committing = True
+                is_committing = True
                 await session.commit()
-        except Exception as error:
-            ours = _translated(error)
-            if committing and isinstance(ours, Unavailable):
-                ours = CommitOutcomeUnknown()
-            if ours is error:
-                raise
-            raise ours from error
+        except Unavailable as error:
+            if is_committing:
+                raise CommitOutcomeUnknown from error
+            raise
 
     async def read(
         self,
@@ -103,14 +103,8 @@ class Database:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        try:
-            async with AsyncSession(self._read_engine) as session:
-                return await query(session, *args, **kwargs)
-        except Exception as error:
-            ours = _translated(error)
-            if ours is error:
-                raise
-            raise ours from error
+        async with self._session(self._read_engine) as session:
+            return await query(session, *args, **kwargs)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncSession]:
@@ -118,16 +112,10 @@ class Database:
 
         It may take as long as it needs. Raises ConcurrencyConflict, ConnectionLost, Unavailable.
         """
-        try:
-            async with AsyncSession(self._snapshot_engine) as session:
-                if self.dialect == "postgresql":
-                    await session.execute(text("SET LOCAL statement_timeout = 0"))
-                yield session
-        except Exception as error:
-            ours = _translated(error)
-            if ours is error:
-                raise
-            raise ours from error
+        async with self._session(self._snapshot_engine) as session:
+            if self.dialect == "postgresql":
+                await session.execute(text("SET LOCAL statement_timeout = 0"))
+            yield session
 
     async def is_healthy(self) -> bool:
         try:
@@ -139,6 +127,31 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _session(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+        """A session whose errors are ours, behind a queue for connections."""
+        try:
+            async with self._connection_slot(), AsyncSession(engine, autoflush=False) as session:
+                yield session
+        except Exception as error:
+            ours = _translated(error)
+            if ours is error:
+                raise
+            raise ours from error
+
+    @asynccontextmanager
+    async def _connection_slot(self) -> AsyncIterator[None]:
+        """First come, first served: SQLAlchemy's pool lets a newcomer overtake who waits."""
+        try:
+            async with asyncio.timeout(self._pool_timeout_seconds):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise Unavailable from None
+        try:
+            yield
+        finally:
+            self._slots.release()
 
 
 async def _ping(session: AsyncSession) -> None:

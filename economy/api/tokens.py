@@ -21,9 +21,7 @@ class PlayerTokens:
         self._audience = settings.jwt_audience
         self._issuer = settings.jwt_issuer
         self._ttl = timedelta(seconds=settings.token_ttl_seconds)
-        self._jwks = None
-        if settings.jwt_jwks is not None:
-            self._jwks = jwt.PyJWKClient(_as_url(settings.jwt_jwks))
+        self._jwks = None if settings.jwt_jwks is None else _key_set(settings.jwt_jwks)
 
     def issue(self, user_id: int) -> str:
         """A token that the secret signs. Raises ValueError when tokens come from a JWKS' owner."""
@@ -45,7 +43,7 @@ class PlayerTokens:
             if self._jwks is None:
                 claims = self._decoded(token, self._secret, "HS256")
             else:
-                # may fetch the key set, which blocks
+                # reads a file or the network, which blocks
                 key = await asyncio.to_thread(self._jwks.get_signing_key_from_jwt, token)
                 claims = self._decoded(token, key.key, "RS256")
         except jwt.PyJWTError:
@@ -67,5 +65,22 @@ class PlayerTokens:
         )
 
 
-def _as_url(location: str) -> str:
-    return location if "://" in location else Path(location).absolute().as_uri()
+class _KeyFile:
+    """A JWKS in a file; the library's own client reads only from the network."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def get_signing_key_from_jwt(self, token: str) -> jwt.PyJWK:
+        """Reads the file anew: a key that was rotated in or out counts at once."""
+        wanted = jwt.get_unverified_header(token).get("kid")
+        for key in jwt.PyJWKSet.from_json(self._file.read_text()).keys:
+            if key.key_id == wanted:
+                return key
+        raise jwt.PyJWKClientError("no such key")
+
+
+def _key_set(location: str) -> jwt.PyJWKClient | _KeyFile:
+    if location.startswith(("http://", "https://")):
+        return jwt.PyJWKClient(location)
+    return _KeyFile(Path(location))

@@ -18,9 +18,10 @@ class PostingStatements(Protocol):
     async def write(self, session: AsyncSession, changes: Changes) -> None: ...
 
     async def lock_and_find_transactions(
-        self, session: AsyncSession, user_ids: Collection[int], ids: Collection[UUID]
+        self, session: AsyncSession, keys: Collection[tuple[int, UUID]]
     ) -> list[TransactionRow]:
-        """Behind the users' locks: whoever held them has committed or is gone for good."""
+        """Those of these (user id, id) that there are, behind the users' locks: whoever held them
+        has committed or is gone for good."""
 
 
 def posting_statements(dialect: str) -> PostingStatements:

@@ -57,8 +57,11 @@ CROSS JOIN LATERAL (
 ) AS earlier
 """
 _FIND_BY_ID = f"""
-SELECT {", ".join(TransactionRow._fields)} FROM transaction
-WHERE user_id = ANY ($1::bigint[]) AND id = ANY ($2::uuid[])
+SELECT found.* FROM unnest($1::bigint[], $2::uuid[]) AS wanted (user_id, id)
+CROSS JOIN LATERAL (
+    SELECT {", ".join(TransactionRow._fields)} FROM transaction
+    WHERE user_id = wanted.user_id AND id = wanted.id LIMIT 1
+) AS found
 """
 _UPDATE_USERS = """
 UPDATE "user" SET balance = changed.balance, last_seq = changed.last_seq
@@ -111,11 +114,10 @@ async def write(session: AsyncSession, changes: Changes) -> None:
 
 
 async def lock_and_find_transactions(
-    session: AsyncSession, user_ids: Collection[int], ids: Collection[UUID]
+    session: AsyncSession, keys: Collection[tuple[int, UUID]]
 ) -> list[TransactionRow]:
-    await _lock_users(session, user_ids)
-    connection = await _driver_connection(session)
-    rows = await connection.fetch(_FIND_BY_ID, list(user_ids), list(ids))
+    await _lock_users(session, {user_id for user_id, _ in keys})
+    rows = await _fetch(await _driver_connection(session), _FIND_BY_ID, keys)
     return [TransactionRow._make(row) for row in rows]
 
 

@@ -82,10 +82,11 @@ async def write(session: AsyncSession, changes: Changes) -> None:
 
 
 async def lock_and_find_transactions(
-    session: AsyncSession, user_ids: Collection[int], ids: Collection[UUID]
+    session: AsyncSession, keys: Collection[tuple[int, UUID]]
 ) -> list[TransactionRow]:
+    user_ids, ids = zip(*keys, strict=True) if keys else ((), ())
     statement = select(*_TRANSACTION_COLUMNS).where(
-        _TRANSACTION.c.user_id.in_(user_ids), _TRANSACTION.c.id.in_(ids)
+        _TRANSACTION.c.user_id.in_(set(user_ids)), _TRANSACTION.c.id.in_(ids)
     )
     return [TransactionRow._make(row) for row in await session.execute(statement)]
 

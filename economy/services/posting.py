@@ -60,9 +60,7 @@ class Posting:
             try:
                 async with self._database.unit_of_work() as session:
                     rows = await self._statements.lock_and_find_transactions(
-                        session,
-                        sorted({row.user_id for row in transactions}),
-                        [row.id for row in transactions],
+                        session, [(row.user_id, row.id) for row in transactions]
                     )
                 return len(rows) > 0
             except (ConcurrencyConflict, ConnectionLost, CommitOutcomeUnknown):

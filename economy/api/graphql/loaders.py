@@ -1,6 +1,7 @@
 """DataLoaders over services: what one document asks for, gathered into few statements."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 from aiodataloader import DataLoader
@@ -25,16 +26,22 @@ class Loaders:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self.users: DataLoader[int, UserRow | None] = DataLoader(_by_key(services.users.users))
-        self.products: DataLoader[int, ProductRow | None] = DataLoader(
-            _by_key(services.products.products)
-        )
-        self.inventories: DataLoader[int, list[InventoryRow] | None] = DataLoader(
-            _by_key(services.inventory.inventories)
-        )
-        self.histories: DataLoader[HistoryKey, Page[TransactionRow]] = DataLoader(
-            self._load_histories
-        )
+
+    @cached_property
+    def users(self) -> DataLoader[int, UserRow | None]:
+        return DataLoader(_by_key(self._services.users.users))
+
+    @cached_property
+    def products(self) -> DataLoader[int, ProductRow | None]:
+        return DataLoader(_by_key(self._services.products.products))
+
+    @cached_property
+    def inventories(self) -> DataLoader[int, list[InventoryRow] | None]:
+        return DataLoader(_by_key(self._services.inventory.inventories))
+
+    @cached_property
+    def histories(self) -> DataLoader[HistoryKey, Page[TransactionRow]]:
+        return DataLoader(self._load_histories)
 
     async def _load_histories(self, keys: list[HistoryKey]) -> list[Any]:
         """One statement for each different page that is asked for; an error fails its own keys."""
