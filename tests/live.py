@@ -1,0 +1,98 @@
+"""Starts real `economy serve` processes and stops them again, as whoever runs them would."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+ECONOMY = Path(sys.executable).parent / "economy"
+TIMEOUT = 60.0
+ADDRESS = re.compile(r"Uvicorn running on (http://\S+)")
+# A process of its own sets what makes it die with its parent, and then becomes the command.
+LAUNCHER = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass
+class LiveServer:
+    process: subprocess.Popen[bytes]
+    log: Path
+    url: str = ""
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if found := ADDRESS.search(self.log.read_text()):
+                self.url = found[1]
+                with contextlib.suppress(httpx.TransportError):
+                    if httpx.get(f"{self.url}/health/ready", trust_env=False).status_code == 200:
+                        return
+            time.sleep(0.02)
+        raise RuntimeError(f"the server did not start: {self.log.read_text()}")
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> None:
+        """An orderly end is exit code 0; any other is a failure."""
+        assert self.process.wait(TIMEOUT) == 0, self.log.read_text()
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The variables of a process with these settings (`database_url`, ...) and no others."""
+    others = {key: value for key, value in os.environ.items() if not key.startswith("ECONOMY_")}
+    return others | {f"ECONOMY_{name.upper()}": value for name, value in settings.items()}
+
+
+def run_economy(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [ECONOMY, *arguments],
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def live_server(*arguments: str, **settings: str) -> Iterator[LiveServer]:
+    """A server on a free port of 127.0.0.1; at the end it must stop in order."""
+    command = [ECONOMY, "serve", "--host", "127.0.0.1", "--port", "0", *arguments]
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-c", LAUNCHER, str(os.getpid()), *map(str, command)],
+                env=environment(**settings),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        server = LiveServer(process, log)
+        try:
+            server.wait_until_ready()
+            yield server
+            server.terminate()
+            server.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # worker processes, too
+            process.wait()
