@@ -14,9 +14,11 @@ from economy.api.graphql.http import GraphQLEndpoint
 from economy.api.graphql.schema import build_schema
 from economy.api.requests import RequestMiddleware
 from economy.api.rest import analytics, inventory, product, purchase, wallet
+from economy.api.rest.documentation import complete_document
 from economy.api.rest.errors import add_error_handlers
 from economy.api.tokens import PlayerTokens
 from economy.bootstrap import open_services
+from economy.database import Database
 from economy.logs import configure_logging
 from economy.metrics import Metrics
 from economy.migrate import is_migrated
@@ -46,17 +48,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(RequestMiddleware, metrics=metrics)
     add_error_handlers(app)
+    complete_document(app, settings)
     for router in (purchase, wallet, inventory, product, analytics, health):
         app.include_router(router.router)
     _add_graphql(app, settings)
     return app
 
 
+async def require_migrated(database: Database) -> None:
+    """Raises NotMigrated."""
+    if not await is_migrated(database):
+        raise NotMigrated("the database is not at the newest schema: run `economy migrate`")
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI, settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
     async with open_services(settings, metrics) as services:
-        if not await is_migrated(services.database):
-            raise NotMigrated("the database is not at the newest schema: run `economy migrate`")
+        await require_migrated(services.database)
         app.state.services = services
         app.state.authenticator = Authenticator(PlayerTokens(settings), services.server_keys)
         app.state.metrics = metrics

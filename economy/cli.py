@@ -2,22 +2,27 @@
 
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import click
 import uvicorn
+from alembic.util import CommandError
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from economy.api.graphql.schema import build_schema
 from economy.api.tokens import PlayerTokens
+from economy.app import NotMigrated, require_migrated
 from economy.bootstrap import open_services
 from economy.database import Database
-from economy.errors import EconomyError
+from economy.errors import ConcurrencyConflict, EconomyError, Unavailable
 from economy.logs import configure_logging
 from economy.migrate import migrate as migrate_database
+from economy.services import Services
 from economy.services.access import ALL_SCOPES, Scope, parse_id
 from economy.settings import PREFIX, Settings
 
@@ -42,6 +47,9 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
         if value is not None:
             os.environ[PREFIX + name] = str(value)
     settings = _settings()
+    _run(_check(settings))
+    # uvicorn shuts down first and then raises the signal again, which would look like a crash
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         "economy.app:create_app",
         factory=True,
@@ -96,7 +104,7 @@ def token(user: str | None, server: bool, scopes: tuple[str, ...]) -> None:
     settings = _settings()
 
     async def run() -> str:
-        async with open_services(settings) as services:
+        async with _open_migrated(settings) as services:
             if user is None:
                 chosen = frozenset(Scope(scope) for scope in scopes) or ALL_SCOPES
                 return await services.server_keys.create_key(chosen)
@@ -124,8 +132,21 @@ def export_schema() -> None:
     click.echo(build_schema().as_str())
 
 
-async def _seed(settings: Settings) -> None:
+@asynccontextmanager
+async def _open_migrated(settings: Settings) -> AsyncIterator[Services]:
     async with open_services(settings) as services:
+        await require_migrated(services.database)
+        yield services
+
+
+async def _check(settings: Settings) -> None:
+    """In the server itself uvicorn would make a traceback of it."""
+    async with _open_migrated(settings):
+        pass
+
+
+async def _seed(settings: Settings) -> None:
+    async with _open_migrated(settings) as services:
         products = await services.seed.seed_catalogue()
         if not settings.is_development:
             click.echo(f"catalogue: {', '.join(products)}")
@@ -146,7 +167,7 @@ async def _seed(settings: Settings) -> None:
 
 
 async def _verify(settings: Settings) -> int:
-    async with open_services(settings) as services:
+    async with _open_migrated(settings) as services:
         findings = await services.verification.verify()
     for finding in findings:
         state = "BROKEN" if finding.broken_rows else "ok"
@@ -174,6 +195,9 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     """Ends with one clear line when the database cannot be reached or is not migrated."""
     try:
         return asyncio.run(work)
-    except (EconomyError, SQLAlchemyError, OSError) as error:
+    except (Unavailable, ConcurrencyConflict, SQLAlchemyError, OSError) as error:
         cause = error.__cause__ or error
-        raise click.ClickException(f"{type(cause).__name__}: {cause}") from None
+        why = " ".join(str(cause).split())
+        raise click.ClickException(f"the database failed: {type(cause).__name__}: {why}") from None
+    except (EconomyError, NotMigrated, CommandError) as error:
+        raise click.ClickException(str(error)) from None

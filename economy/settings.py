@@ -6,6 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.asyncio.connection import parse_url
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 PREFIX = "ECONOMY_"
 DEVELOPMENT_JWT_SECRET = "development-secret-never-use-it-in-production"  # noqa: S105
@@ -30,7 +33,11 @@ class Settings(BaseSettings):
     """One instance is built at start and handed to whoever needs it; it never changes."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="forbid", str_strip_whitespace=True
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        str_strip_whitespace=True,
+        hide_input_in_errors=True,  # the input holds secrets
     )
 
     environment: Annotated[
@@ -92,12 +99,33 @@ class Settings(BaseSettings):
         scheme, separator, rest = url.partition("://")
         if not separator or scheme not in DATABASE_SCHEMES:
             raise ValueError("must start with postgresql:// or sqlite:///")
-        return f"{DATABASE_SCHEMES[scheme]}://{rest}"
+        url = f"{DATABASE_SCHEMES[scheme]}://{rest}"
+        try:
+            parsed = make_url(url)
+        except (ArgumentError, ValueError):
+            raise ValueError("is not the URL of a database") from None
+        if scheme.startswith("sqlite") and parsed.database in (None, "", ":memory:"):
+            raise ValueError("must name a file: each connection would have its own database")
+        if "sslmode" in parsed.query:  # libpq's word; asyncpg's is ssl
+            ssl = parsed.query["sslmode"]
+            parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl})
+            url = parsed.render_as_string(hide_password=False)
+        return url
 
     @field_validator("redis_url", "jwt_jwks")
     @classmethod
     def _empty_is_none(cls, value: str | None) -> str | None:
         return value or None
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, url: str | None) -> str | None:
+        if url is not None:
+            try:
+                parse_url(url)
+            except ValueError:
+                raise ValueError("must be like redis://host:6379/0") from None
+        return url
 
     @model_validator(mode="after")
     def _refuse_unknown_variables(self) -> Self:

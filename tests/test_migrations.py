@@ -257,6 +257,7 @@ async def test_drift_is_seen(
             "New upgrade operations detected: [('add_table', Table('forgotten', ",
         ),
     ],
+    ids=["no drift", "drift"],
 )
 def test_drift_is_the_exit_code(preparation: str, exit_code: int, verdict: str) -> None:
     program = f"{preparation}import sys; from tests.migration_drift import main; sys.exit(main())"

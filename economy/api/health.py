@@ -35,12 +35,15 @@ async def live() -> Live:
 )
 async def ready(request: Request, response: Response) -> Ready:
     services: Services = request.app.state.services
-    if not await services.database.is_healthy():
-        response.status_code = 503
-        return Ready(status="unavailable", database="unavailable", cache="ok")
-    if not await services.cache.is_healthy():
-        return Ready(status="degraded", database="ok", cache="unavailable")
-    return Ready(status="ok", database="ok", cache="ok")
+    is_database_healthy = await services.database.is_healthy()
+    is_cache_healthy = await services.cache.is_healthy()
+    response.status_code = 200 if is_database_healthy else 503
+    status: Literal["ok", "degraded"] = "ok" if is_cache_healthy else "degraded"
+    return Ready(
+        status=status if is_database_healthy else "unavailable",
+        database="ok" if is_database_healthy else "unavailable",
+        cache="ok" if is_cache_healthy else "unavailable",
+    )
 
 
 @router.get(

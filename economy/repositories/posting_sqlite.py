@@ -84,11 +84,14 @@ async def write(session: AsyncSession, changes: Changes) -> None:
 async def lock_and_find_transactions(
     session: AsyncSession, keys: Collection[tuple[int, UUID]]
 ) -> list[TransactionRow]:
-    user_ids, ids = zip(*keys, strict=True) if keys else ((), ())
-    statement = select(*_TRANSACTION_COLUMNS).where(
-        _TRANSACTION.c.user_id.in_(set(user_ids)), _TRANSACTION.c.id.in_(ids)
+    rows = await session.execute(
+        _matching(
+            _TRANSACTION_COLUMNS,
+            [_TRANSACTION.c.user_id, _TRANSACTION.c.id],
+            [(user_id, id_.hex) for user_id, id_ in keys],  # hex is how SQLite stores it
+        )
     )
-    return [TransactionRow._make(row) for row in await session.execute(statement)]
+    return [TransactionRow._make(row) for row in rows]
 
 
 async def _claim_reference(session: AsyncSession, reference: str, user_id: int) -> bool:

@@ -23,11 +23,13 @@ async def newest_transactions(
     limit: int,
 ) -> list[TransactionRow]:
     """Of each user the newest `limit`, newest first: one short index scan a user, one statement."""
+    if not user_ids:
+        return []
     statement = union_all(
         *(
             # the outer select keeps ORDER BY and LIMIT inside a UNION legal on SQLite
             select(_page_of_user(user_id, before_seq=before_seq, kind=kind, limit=limit).subquery())
-            for user_id in sorted(user_ids)
+            for user_id in sorted(set(user_ids))
         )
     )
     rows = [TransactionRow._make(row) for row in await session.execute(statement)]

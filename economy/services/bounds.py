@@ -68,7 +68,9 @@ def check_user(username: str, email: str) -> None:
                 "A username has 3 to 32 letters, digits, dots, dashes or underscores.",
             )
         )
-    if len(email) > MAX_EMAIL or not _EMAIL.fullmatch(email) or not is_printable(email):
+    # it is claimed in lower case, which may be longer: "İ" becomes two characters
+    is_short = len(email.lower()) <= MAX_EMAIL
+    if not is_short or not _EMAIL.fullmatch(email) or not is_printable(email):
         problems.append(FieldProblem(("email",), "This is not an e-mail address."))
     if problems:
         raise InvalidInput(tuple(problems))

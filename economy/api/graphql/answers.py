@@ -30,6 +30,16 @@ def request_error(message: str, code: str = BAD_REQUEST) -> dict[str, Any]:
     return {"errors": [{"message": message, "extensions": {"code": code}}]}
 
 
+def refusal(error: EconomyError) -> dict[str, Any]:
+    return {"errors": [{"message": error.message, "extensions": extensions_of(error)}]}
+
+
+def internal_error(error: Exception) -> dict[str, Any]:
+    """Nothing was executed, by a fault of ours."""
+    logger.error("a request failed", exc_info=error)
+    return {"errors": [_masked()]}
+
+
 def _formatted_error(error: GraphQLError) -> dict[str, Any]:
     original = error.original_error
     shown: dict[str, Any] = {**error.formatted}
@@ -39,6 +49,11 @@ def _formatted_error(error: GraphQLError) -> dict[str, Any]:
         shown["extensions"] = {"code": INVALID_DOCUMENT}
     else:
         logger.error("a resolver failed at %s", error.path, exc_info=original)
-        shown["message"] = "Something went wrong on our side."
-        shown["extensions"] = {"code": INTERNAL_ERROR, "requestId": request_id.get()}
+        shown |= _masked()
     return shown
+
+
+def _masked() -> dict[str, Any]:
+    """The error itself is in the log, under that id: its words may give away too much."""
+    extensions = {"code": INTERNAL_ERROR, "requestId": request_id.get()}
+    return {"message": "Something went wrong on our side.", "extensions": extensions}

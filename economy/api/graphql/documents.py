@@ -14,9 +14,11 @@ from graphql import (
     validate,
 )
 
+from economy.api.graphql.cost import MAX_FIELDS, count_fields
+
 MAX_TOKENS = 1_000
 MAX_ERRORS = 10
-MOST_DOCUMENTS = 1_000
+MOST_DOCUMENTS = 250  # the longest take 0.4 MB each, and anybody may send them
 
 
 class Parsed(NamedTuple):
@@ -58,6 +60,8 @@ class Documents:
                 max_errors=MAX_ERRORS,
                 hide_suggestions=not self._is_open,
             )
+            if not errors and count_fields(self._schema, document) > MAX_FIELDS:
+                errors = [GraphQLError(f"The document asks for more than {MAX_FIELDS} fields.")]
         except GraphQLError as error:
             return Parsed(None, [error])
         except (RecursionError, ValueError):  # nested too deep; a number of thousands of digits

@@ -33,6 +33,7 @@ _PAGE_HEADERS = {
     "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Vary": "Accept",
     # The page may hold a credential.
     "Cache-Control": "no-store",
 }

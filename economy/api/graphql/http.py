@@ -14,7 +14,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from economy.api.auth import CHALLENGE, Authenticator
-from economy.api.graphql.answers import INVALID_DOCUMENT, formatted, request_error
+from economy.api.graphql.answers import (
+    INVALID_DOCUMENT,
+    formatted,
+    internal_error,
+    refusal,
+    request_error,
+)
 from economy.api.graphql.context import Context
 from economy.api.graphql.documents import Documents
 from economy.api.graphql.graphiql import graphiql_response
@@ -50,7 +56,7 @@ class GraphQLEndpoint:
     async def _respond(self, request: Request) -> Response:
         services: Services = request.app.state.services
         authenticator: Authenticator = request.app.state.authenticator
-        accept = request.headers.get("accept")
+        accept = ", ".join(request.headers.getlist("accept")) or None
         if self._is_open and request.method == "GET" and wants_page(accept):
             return graphiql_response(await self._demo_token(services))
         media = response_type(accept)
@@ -60,13 +66,14 @@ class GraphQLEndpoint:
         try:
             parameters = await read_parameters(request)
             actor = await authenticator.actor_of(request.headers)
+            return await self._execute(parameters, Context(services, actor), media)
         except BadRequest as error:
             return _answer(request_error(error.message), media, error.status, error.headers)
         except EconomyError as error:
             status, headers = (503, {"Retry-After": "1"}) if error.retryable else (401, CHALLENGE)
-            answer = request_error(error.message, error.code.value)
-            return _answer(answer, media, status, headers)
-        return await self._execute(parameters, Context(services, actor), media)
+            return _answer(refusal(error), media, status, headers)
+        except Exception as error:
+            return _answer(internal_error(error), media, 500)
 
     async def _execute(self, parameters: Parameters, context: Context, media: str) -> Response:
         document, errors = self._documents.parsed(parameters.query)

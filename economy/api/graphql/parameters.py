@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 MAX_BODY_BYTES = 64 * 1024
 # Read on and throw away: a connection that is closed early loses the answer. But not for ever.
@@ -41,12 +41,15 @@ async def read_parameters(request: Request) -> Parameters:
 async def _body(request: Request) -> bytes:
     chunks: list[bytes] = []
     length = 0
-    async for chunk in request.stream():
-        length += len(chunk)
-        if length <= MAX_BODY_BYTES:
-            chunks.append(chunk)
-        elif length > MAX_DISCARDED_BYTES:
-            break
+    try:
+        async for chunk in request.stream():
+            length += len(chunk)
+            if length <= MAX_BODY_BYTES:
+                chunks.append(chunk)
+            elif length > MAX_DISCARDED_BYTES:
+                break
+    except ClientDisconnect:  # nobody reads the answer, but this is no fault of ours
+        raise BadRequest("The body ended early.") from None
     if length > MAX_BODY_BYTES:
         raise BadRequest(f"The body is larger than {MAX_BODY_BYTES} bytes.", 413)
     return b"".join(chunks)
@@ -61,6 +64,7 @@ def _checked(values: Any, *, is_get: bool) -> Parameters:
     operation_name = values.get("operationName")
     if not isinstance(operation_name, str | None):
         raise BadRequest("`operationName` must be a string.")
+    _object(values, "extensions", is_get=is_get)  # we know none: only its form is checked
     return Parameters(
         query,
         _object(values, "variables", is_get=is_get),

@@ -11,6 +11,7 @@ from economy.api.graphql.scalars import Amount, ProductType, given, value_of
 from economy.errors import EconomyError
 from economy.models import product as model
 from economy.models.product import ProductRow
+from economy.services.access import authenticated, parse_id
 from economy.services.pages import Page
 
 
@@ -72,7 +73,9 @@ class ProductQuery:
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The product's id.")],  # noqa: A002
     ) -> Product | None:
-        row = await info.context.services.products.find_product(info.context.actor, id)
+        authenticated(info.context.actor)
+        number = parse_id(id)
+        row = None if number is None else await info.context.loaders.products.load(number)
         return None if row is None else Product.of(row)
 
     @strawberry.field(

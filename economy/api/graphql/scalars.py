@@ -1,7 +1,9 @@
 """The schema's own scalars and enums."""
 
+from datetime import datetime
 from enum import Enum
 from typing import Any, NewType, TypeVar
+from uuid import UUID
 
 import strawberry
 from graphql import GraphQLError, IntValueNode, ValueNode
@@ -45,7 +47,19 @@ def schema_config() -> StrawberryConfig:
         parse_value=_parse_amount,
         parse_literal=_parse_amount_literal,
     )
-    return StrawberryConfig(scalar_map={Amount: amount})
+    instant = strawberry.scalar(
+        name="DateTime",
+        description="RFC 3339 instant in UTC.",
+        serialize=datetime.isoformat,
+        parse_value=datetime.fromisoformat,
+    )
+    uuid = strawberry.scalar(
+        name="UUID",
+        description="RFC 9562 identifier, in lower case and with dashes.",
+        serialize=str,
+        parse_value=UUID,
+    )
+    return StrawberryConfig(scalar_map={Amount: amount, datetime: instant, UUID: uuid})
 
 
 def value_of(member: Enum | None) -> str | None:

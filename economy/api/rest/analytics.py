@@ -6,11 +6,12 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from economy.api.rest.dependencies import CurrentActor, CurrentServices
-from economy.api.rest.documentation import INVALID_INPUT, problems
+from economy.api.rest.documentation import INVALID_LIMIT, problems
 from economy.api.rest.product import Product
+from economy.api.rest.route import Route
 from economy.services.bounds import MAX_PAGE
 
-router = APIRouter(tags=["analytics"])
+router = APIRouter(tags=["analytics"], route_class=Route)
 
 
 class PopularProduct(BaseModel):
@@ -24,7 +25,7 @@ class PopularProducts(BaseModel):
 
 
 @router.get(
-    "/analytics/popular-products", summary="What sells best", responses=problems(INVALID_INPUT)
+    "/analytics/popular-products", summary="What sells best", responses=problems(INVALID_LIMIT)
 )
 async def popular_products(
     services: CurrentServices,

@@ -48,7 +48,7 @@ class ItemBooked(FundsAdded):
     item: InventoryItem = Field(description="What is held of the product now")
 
 
-def funds_added(booking: Booking, actor: Actor | None, response: Response) -> FundsAdded:
+def funds_added(booking: Booking, actor: Actor, response: Response) -> FundsAdded:
     _mark_replay(booking, response)
     return FundsAdded(
         transaction=_transaction(booking.transaction, None),
@@ -57,7 +57,7 @@ def funds_added(booking: Booking, actor: Actor | None, response: Response) -> Fu
     )
 
 
-def item_booked(booking: Booking, actor: Actor | None, response: Response) -> ItemBooked:
+def item_booked(booking: Booking, actor: Actor, response: Response) -> ItemBooked:
     _mark_replay(booking, response)
     assert booking.item is not None
     assert booking.product is not None
@@ -69,12 +69,11 @@ def item_booked(booking: Booking, actor: Actor | None, response: Response) -> It
     )
 
 
-def _user(row: UserRow, actor: Actor | None) -> User:
-    may_read = actor is not None and actor.may_read(row.id)
+def _user(row: UserRow, actor: Actor) -> User:
     return User(
         id=row.id,
         username=row.username,
-        email=row.email if may_read else None,
+        email=row.email if actor.may_read(row.id) else None,
         balance=row.balance,
         created_at=row.created_at,
     )

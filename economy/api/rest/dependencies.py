@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Header, Request, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from economy.errors import IdempotencyKeyMissing
 from economy.services import Services
 from economy.services.access import Actor
 
-# Both are read by api/auth.py; here they only show up in OpenAPI.
+# The route has read both; here they only show up in OpenAPI.
 _bearer = HTTPBearer(auto_error=False, scheme_name="player", description="A player's token.")
 _api_key = APIKeyHeader(
     name="X-Api-Key", auto_error=False, scheme_name="server", description="A game server's key."
@@ -25,23 +25,12 @@ async def _actor(
     request: Request,
     _player: Annotated[object, Security(_bearer)],
     _server: Annotated[object, Security(_api_key)],
-) -> Actor | None:
-    actor: Actor | None = await request.app.state.authenticator.actor_of(request.headers)
+) -> Actor:
+    actor: Actor = request.state.actor
     return actor
 
 
-async def _idempotency_key(
-    request: Request,
-    _documented: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key",
-            description="1 to 255 visible ASCII characters, raw or in quotes. The same key with "
-            "the same input answers again and does nothing again.",
-            examples=["order-1"],
-        ),
-    ] = None,
-) -> str | None:
+async def _idempotency_key(request: Request) -> str | None:
     """As a structured header the key stands in quotes: draft-ietf-httpapi-idempotency-key-header.
 
     Raises IdempotencyKeyMissing when there are two: which one is meant?
@@ -56,6 +45,6 @@ async def _idempotency_key(
     return key[1:-1] if is_quoted else key
 
 
-CurrentActor = Annotated[Actor | None, Depends(_actor)]
+CurrentActor = Annotated[Actor, Depends(_actor)]
 CurrentServices = Annotated[Services, Depends(_services)]
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]

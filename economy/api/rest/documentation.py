@@ -2,11 +2,16 @@
 
 from typing import Any
 
+from fastapi import Body, FastAPI
+from pydantic.json_schema import models_json_schema
+
 from economy import errors
-from economy.api.rest.errors import MALFORMED_JSON, MEDIA_TYPE, Problem, problem, problem_of
+from economy.api.rest.errors import CODES, MEDIA_TYPE, Problem, problem, problem_of
+from economy.api.rest.route import MAX_BODY_BYTES
 from economy.errors import EconomyError
 from economy.models.inventory import HOLDING_LIMIT
 from economy.models.user import BALANCE_LIMIT
+from economy.settings import Settings
 
 UNAUTHENTICATED = errors.Unauthenticated()
 FORBIDDEN = errors.Forbidden()
@@ -21,7 +26,11 @@ PRODUCT_NOT_CONSUMABLE = errors.ProductNotConsumable("7")
 NOT_ENOUGH_ITEMS = errors.NotEnoughItems("7", 1)
 PRICE_CHANGED = errors.PriceChanged(120)
 BALANCE_LIMIT_REACHED = errors.BalanceLimit(BALANCE_LIMIT - 10, BALANCE_LIMIT)
-INVALID_INPUT = errors.invalid("quantity", "quantity must be 1 to 1000.")
+INVALID_QUANTITY = errors.invalid("quantity", "quantity must be 1 to 1000.")
+INVALID_AMOUNT = errors.invalid("amount", "amount must be 1 to 1000000.")
+INVALID_PAGE = errors.invalid("first", "first must be 1 to 100.")
+INVALID_LIMIT = errors.invalid("limit", "limit must be 1 to 100.")
+INVALID_TYPE = errors.invalid("type", "Input should be 'consumable' or 'permanent'")
 KEY_MISSING = errors.IdempotencyKeyMissing()
 KEY_REUSED = errors.IdempotencyKeyReused("order-1")
 UNAVAILABLE = errors.Unavailable()
@@ -29,23 +38,61 @@ CONFLICT = errors.ConcurrencyConflict()
 
 # every endpoint that needs a credential
 ALWAYS = (UNAUTHENTICATED, UNAVAILABLE)
-_NOT_JSON = problem(400, MALFORMED_JSON, "The body is not JSON.")
+# every endpoint that takes a body
+_UNREADABLE = (
+    problem(400, CODES[400], "The body is not JSON."),
+    problem(413, CODES[413], f"The body is larger than {MAX_BODY_BYTES} bytes."),
+    problem(415, CODES[415], "Send application/json."),
+)
+_SCHEMAS = "#/components/schemas/"
 
 
 def problems(*possible: EconomyError, has_body: bool = False) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an endpoint: one entry a status, one example a code."""
-    bodies = [problem_of(error) for error in (*possible, *ALWAYS)]
+    bodies = [problem_of(error, is_in_body=has_body) for error in (*possible, *ALWAYS)]
     if has_body:
-        bodies.append(_NOT_JSON)
+        bodies.extend(_UNREADABLE)
     responses: dict[int | str, dict[str, Any]] = {}
     for body in sorted(bodies, key=lambda body: int(body["status"])):
+        content = {"schema": {"$ref": f"{_SCHEMAS}{Problem.__name__}"}, "examples": {}}
         response = responses.setdefault(
-            body["status"],
-            {
-                "model": Problem,
-                "description": body["title"],
-                "content": {MEDIA_TYPE: {"examples": {}}},
-            },
+            body["status"], {"description": body["title"], "content": {MEDIA_TYPE: content}}
         )
         response["content"][MEDIA_TYPE]["examples"][body["code"]] = {"value": body}
     return responses
+
+
+def idempotency_key(*, is_required: bool) -> dict[str, Any]:
+    """The `openapi_extra` of an endpoint. A parameter of the function would answer 422, not 400."""
+    header = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": is_required,
+        "schema": {"type": "string", "pattern": "^[!-~]{1,255}$", "examples": ["order-1"]},
+        "description": "1 to 255 visible ASCII characters, raw or in quotes. The same key with "
+        "the same input answers again and does nothing again.",
+    }
+    return {"parameters": [header]}
+
+
+def body_examples(**bodies: dict[str, Any]) -> Any:
+    """Marks a body parameter: one example for each kind of caller."""
+    return Body(openapi_examples={caller: {"value": body} for caller, body in bodies.items()})
+
+
+def complete_document(app: FastAPI, settings: Settings) -> None:
+    """Add what FastAPI cannot know: the schema of `problems`, and the configured bounds."""
+    make = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = make()
+        # as the `model` of a response it would stand for application/json
+        _, definitions = models_json_schema(
+            [(Problem, "serialization")], ref_template=f"{_SCHEMAS}{{model}}"
+        )
+        schemas = document["components"]["schemas"]
+        schemas.update(definitions["$defs"])
+        schemas["AddFundsBody"]["properties"]["amount"]["maximum"] = settings.max_top_up_amount
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from economy.api.auth import CHALLENGE
-from economy.api.requests import request_id
+from economy.api.requests import HEADER, request_id
 from economy.errors import Decline, EconomyError, ErrorCode, InvalidInput
 from economy.services.access import parse_id
 
@@ -42,7 +42,10 @@ STATUS: dict[ErrorCode, int] = {
 }
 # what only HTTP knows
 MALFORMED_JSON = "MALFORMED_JSON"
+CONTENT_TOO_LARGE = "CONTENT_TOO_LARGE"
+UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
 INTERNAL_ERROR = "INTERNAL_ERROR"
+CODES = {400: MALFORMED_JSON, 413: CONTENT_TOO_LARGE, 415: UNSUPPORTED_MEDIA_TYPE}
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +83,8 @@ def problem(
     }
 
 
-def problem_of(error: EconomyError) -> dict[str, Any]:
+def problem_of(error: EconomyError, *, is_in_body: bool = True) -> dict[str, Any]:
+    """`is_in_body`: the input is there, else it is in the query."""
     members = {
         field.name: _as_json(field.name, getattr(error, field.name))
         for field in fields(error)
@@ -88,7 +92,10 @@ def problem_of(error: EconomyError) -> dict[str, Any]:
     }
     if isinstance(error, InvalidInput):
         members["errors"] = [
-            {"pointer": "/".join(("#", *wrong.path)), "detail": wrong.message}
+            {
+                "pointer": _pointer("body" if is_in_body else "query", wrong.path),
+                "detail": wrong.message,
+            }
             for wrong in error.problems
         ]
     return problem(
@@ -103,7 +110,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_bug)
 
 
-async def _on_economy_error(_request: Request, error: Exception) -> JSONResponse:
+async def _on_economy_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, EconomyError)
     headers: dict[str, str] = {}
     if error.code is ErrorCode.UNAUTHENTICATED:
@@ -112,26 +119,28 @@ async def _on_economy_error(_request: Request, error: Exception) -> JSONResponse
         headers["Retry-After"] = "1"
     if isinstance(error, Decline) and error.replayed:
         headers[REPLAYED] = "true"
-    return _response(problem_of(error), headers)
+    return _response(problem_of(error, is_in_body=request.method != "GET"), headers)
 
 
 async def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    wrong = error.errors()
-    if any(one["type"] == "json_invalid" for one in wrong):
-        return _response(problem(400, MALFORMED_JSON, "The body is not JSON."))
-    errors = [{"pointer": _pointer(one["loc"]), "detail": one["msg"]} for one in wrong]
+    if isinstance(error.body, bytes):  # FastAPI has parsed what calls itself JSON
+        return _response(problem(415, UNSUPPORTED_MEDIA_TYPE, "Send application/json."))
+    errors = [
+        {"pointer": _pointer(str(place), path), "detail": wrong["msg"]}
+        for wrong in error.errors()
+        for place, *path in [wrong["loc"]]
+    ]
     detail = "; ".join(f"{one['pointer']}: {one['detail']}" for one in errors)
     return _response(problem(422, ErrorCode.INVALID_INPUT.value, detail, errors=errors))
 
 
 async def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
-    """404 of an unknown route, 405, and a body that cannot be read (400)."""
+    """404 of an unknown route, 405, and a body that is not JSON (400) or too large (413)."""
     assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    code = MALFORMED_JSON if status == HTTPStatus.BAD_REQUEST else status.name
-    detail = str(error.detail)
-    return _response(problem(status.value, code, detail), dict(error.headers or {}))
+    status = error.status_code
+    code = CODES.get(status) or HTTPStatus(status).name
+    return _response(problem(status, code, str(error.detail)), dict(error.headers or {}))
 
 
 async def _on_bug(_request: Request, error: Exception) -> JSONResponse:
@@ -142,7 +151,8 @@ async def _on_bug(_request: Request, error: Exception) -> JSONResponse:
             INTERNAL_ERROR,
             "Something went wrong on our side.",
             request_id=request_id.get(),
-        )
+        ),
+        {HEADER: request_id.get()},  # a bug is answered outside of what adds it to the others
     )
 
 
@@ -151,9 +161,9 @@ def _response(body: dict[str, Any], headers: dict[str, str] | None = None) -> JS
     return JSONResponse(body, body["status"], headers=headers, media_type=MEDIA_TYPE)
 
 
-def _pointer(location: Sequence[str | int]) -> str:
-    place, *path = (str(step) for step in location)
-    return "/".join(("#", *path)) if place == "body" else "/".join(path) or place
+def _pointer(place: str, path: Sequence[str | int]) -> str:
+    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]  # RFC 6901
+    return "/".join(("#", *steps)) if place == "body" else "/".join(steps)
 
 
 def _as_json(name: str, value: Any) -> Any:

@@ -9,10 +9,11 @@ from economy.api.rest import documentation as documented
 from economy.api.rest.booking import ItemBooked, item_booked
 from economy.api.rest.dependencies import CurrentActor, CurrentServices, IdempotencyKey
 from economy.api.rest.item import InventoryItem
+from economy.api.rest.route import Route
 from economy.api.rest.types import Body, Quantity, UserId, id_text
 from economy.models.product import ProductType
 
-router = APIRouter(tags=["inventory"])
+router = APIRouter(tags=["inventory"], route_class=Route)
 
 
 class Inventory(BaseModel):
@@ -30,7 +31,7 @@ class UseBody(Body):
     "/users/{user_id}/inventory",
     summary="What a user holds",
     responses=documented.problems(
-        documented.FORBIDDEN, documented.USER_NOT_FOUND, documented.INVALID_INPUT
+        documented.FORBIDDEN, documented.USER_NOT_FOUND, documented.INVALID_TYPE
     ),
 )
 async def read_inventory(
@@ -55,12 +56,13 @@ async def read_inventory(
         documented.PRODUCT_NOT_FOUND,
         documented.PRODUCT_NOT_CONSUMABLE,
         documented.NOT_ENOUGH_ITEMS,
-        documented.INVALID_INPUT,
+        documented.INVALID_QUANTITY,
         documented.KEY_MISSING,
         documented.KEY_REUSED,
         documented.CONFLICT,
         has_body=True,
     ),
+    openapi_extra=documented.idempotency_key(is_required=False),
 )
 async def use_item(
     *,
@@ -69,7 +71,10 @@ async def use_item(
     actor: CurrentActor,
     idempotency_key: IdempotencyKey,
     response: Response,
-    body: UseBody | None = None,
+    body: Annotated[
+        UseBody | None,
+        documented.body_examples(player={"quantity": 1}, server={"user_id": 1, "quantity": 1}),
+    ] = None,
 ) -> ItemBooked:
     """At quantity 0 an item is listed no longer."""
     body = body or UseBody()

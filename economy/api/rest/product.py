@@ -6,11 +6,12 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from economy.api.rest.dependencies import CurrentActor, CurrentServices
-from economy.api.rest.documentation import INVALID_INPUT, problems
+from economy.api.rest.documentation import INVALID_PAGE, problems
+from economy.api.rest.route import Route
 from economy.models.product import ProductRow, ProductType
 from economy.services.bounds import MAX_PAGE
 
-router = APIRouter(tags=["products"])
+router = APIRouter(tags=["products"], route_class=Route)
 
 
 class Product(BaseModel):
@@ -51,7 +52,7 @@ class ProductPage(BaseModel):
     next: str | None = Field(description="Give it as `after` to go on; null at the end")
 
 
-@router.get("/products", summary="The catalogue", responses=problems(INVALID_INPUT))
+@router.get("/products", summary="The catalogue", responses=problems(INVALID_PAGE))
 async def list_products(
     services: CurrentServices,
     actor: CurrentActor,

@@ -8,10 +8,11 @@ from pydantic import Field
 from economy.api.rest import documentation as documented
 from economy.api.rest.booking import ItemBooked, item_booked
 from economy.api.rest.dependencies import CurrentActor, CurrentServices, IdempotencyKey
+from economy.api.rest.route import Route
 from economy.api.rest.types import Body, Quantity, StrictInteger, UserId, id_text
 from economy.models.user import BALANCE_LIMIT
 
-router = APIRouter(tags=["purchase"])
+router = APIRouter(tags=["purchase"], route_class=Route)
 
 
 class PurchaseBody(Body):
@@ -40,12 +41,13 @@ class PurchaseBody(Body):
         documented.PRODUCT_UNAVAILABLE,
         documented.HOLDING_LIMIT_REACHED,
         documented.PRICE_CHANGED,
-        documented.INVALID_INPUT,
+        documented.INVALID_QUANTITY,
         documented.KEY_MISSING,
         documented.KEY_REUSED,
         documented.CONFLICT,
         has_body=True,
     ),
+    openapi_extra=documented.idempotency_key(is_required=False),
 )
 async def purchase(
     *,
@@ -54,7 +56,12 @@ async def purchase(
     actor: CurrentActor,
     idempotency_key: IdempotencyKey,
     response: Response,
-    body: PurchaseBody | None = None,
+    body: Annotated[
+        PurchaseBody | None,
+        documented.body_examples(
+            player={"quantity": 2, "expected_price": 100}, server={"user_id": 1, "quantity": 2}
+        ),
+    ] = None,
 ) -> ItemBooked:
     """Debit the price and grant the items, or neither."""
     body = body or PurchaseBody()

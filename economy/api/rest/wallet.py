@@ -8,9 +8,10 @@ from pydantic import Field
 from economy.api.rest import documentation as documented
 from economy.api.rest.booking import FundsAdded, funds_added
 from economy.api.rest.dependencies import CurrentActor, CurrentServices, IdempotencyKey
+from economy.api.rest.route import Route
 from economy.api.rest.types import Body, Reference, StrictInteger
 
-router = APIRouter(tags=["wallet"])
+router = APIRouter(tags=["wallet"], route_class=Route)
 
 
 class AddFundsBody(Body):
@@ -32,17 +33,21 @@ class AddFundsBody(Body):
         documented.USER_NOT_FOUND,
         documented.ALREADY_TAKEN,
         documented.BALANCE_LIMIT_REACHED,
-        documented.INVALID_INPUT,
+        documented.INVALID_AMOUNT,
         documented.KEY_MISSING,
         documented.KEY_REUSED,
         documented.CONFLICT,
         has_body=True,
     ),
+    openapi_extra=documented.idempotency_key(is_required=True),
 )
 async def add_funds(
     *,
     user_id: str,
-    body: AddFundsBody,
+    body: Annotated[
+        AddFundsBody,
+        documented.body_examples(server={"amount": 500, "external_reference": "payment-77"}),
+    ],
     services: CurrentServices,
     actor: CurrentActor,
     idempotency_key: IdempotencyKey,

@@ -1,0 +1,260 @@
+"""Tests that every statement of the hot paths finds its rows by the index made for it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from economy.database import Database
+from economy.models.inventory import InventoryRow
+from economy.models.transaction import TransactionRow
+from economy.models.user import UserRow
+from economy.repositories import posting_postgres
+from economy.repositories.inventory import items_held
+from economy.repositories.posting_rows import Changes, Wanted
+from economy.repositories.server_key import find_server_key
+from economy.repositories.transaction import most_purchased, newest_transactions
+from economy.repositories.user import user_id_by_username, users_by_id
+from economy.settings import Settings
+from tests.servers import PostgresServer, create_database, drop_database
+
+USERS, ACTIVE_USERS, HISTORY = 10_000, 2_000, 40
+# Ninety days of a small game: statistics as in production, so the planner's choice is the same.
+GROWN = f"""
+INSERT INTO "user" (id, username, email, balance, last_seq, created_at)
+SELECT n, 'player' || n, 'player' || n || '@example.com', 1000, {HISTORY}, now()
+FROM generate_series(1, {USERS}) AS n;
+INSERT INTO claim (value, kind, user_id)
+SELECT 'player' || n || suffix, kind, n
+FROM generate_series(1, {USERS}) AS n,
+    (VALUES ('', 'username'), ('@example.com', 'email')) AS kinds (suffix, kind);
+INSERT INTO product (id, name, description, price, type, is_active, created_at)
+SELECT n, 'product ' || n, '', n, 'consumable', true, now() FROM generate_series(1, 100) AS n;
+INSERT INTO inventory (user_id, id, product_id, product_type, quantity, purchased_at)
+SELECT u, gen_random_uuid(), u % 90 + n, 'consumable', n % 5, now()
+FROM generate_series(1, {ACTIVE_USERS}) AS u, generate_series(1, 10) AS n;
+INSERT INTO transaction (user_id, id, seq, kind, status, product_id, quantity, amount,
+    balance_after, quantity_after, failure_code, actor, idempotency_key, request_hash,
+    created_at, completed_at)
+SELECT u, gen_random_uuid(), n, kind, CASE WHEN is_failed THEN 'failed' ELSE 'completed' END,
+    CASE WHEN is_of_product THEN (u * 7 + n) % 100 + 1 END, CASE WHEN is_of_product THEN 1 END, 10,
+    1000, CASE WHEN is_of_product THEN 1 END, CASE WHEN is_failed THEN 'INSUFFICIENT_FUNDS' END,
+    'player:' || u, 'key-' || n, sha256('input'), at, at
+FROM generate_series(1, {HISTORY}) AS n, generate_series(1, {ACTIVE_USERS}) AS u,
+    LATERAL (SELECT now() - random() * interval '90 days' AS at, n % 10 = 0 AS is_failed,
+        n % 4 <> 0 AS is_of_product,
+        (ARRAY['top_up', 'purchase', 'use', 'purchase'])[n % 4 + 1] AS kind) AS drawn;
+INSERT INTO server_key (id, key_hash, scopes, created_at)
+SELECT gen_random_uuid(), sha256(n::text::bytea), 'read:any', now()
+FROM generate_series(1, 1000) AS n;
+ANALYZE;
+"""
+PLAYER, BATCH = [7], list(range(101, 165))
+NOW = datetime.now(UTC)
+WEEK_AGO = NOW - timedelta(days=7)
+
+Statement = tuple[str, tuple[Any, ...]]
+Use = Callable[[AsyncSession], Awaitable[object]]
+Node = dict[str, Any]
+Explained = Callable[..., Awaitable[list[Node]]]
+
+
+def items(user_ids: list[int]) -> Use:
+    return lambda session: items_held(session, user_ids)
+
+
+def history(user_ids: list[int], before_seq: int | None = None, kind: str | None = None) -> Use:
+    return lambda session: newest_transactions(
+        session, user_ids, before_seq=before_seq, kind=kind, limit=21
+    )
+
+
+def popular_products(session: AsyncSession) -> Awaitable[object]:
+    return most_purchased(session, since=WEEK_AGO, limit=100)
+
+
+def lock_and_find(user_ids: list[int]) -> Use:
+    wanted = Wanted(
+        user_ids=user_ids,
+        product_ids=[3, 4],
+        items=[(user_id, 3) for user_id in user_ids],
+        keys=[(user_id, "purchase", "key-5") for user_id in user_ids],
+        references=[(f"receipt-{user_id}", user_id) for user_id in user_ids],
+    )
+    return lambda session: posting_postgres.lock_and_find(session, wanted)
+
+
+def write(user_ids: list[int]) -> Use:
+    purchase = ("purchase", "completed", 1, 1, 10, 990, 1, None, "player:7", None, b"hash", None)
+    changes = Changes(
+        users=[UserRow(id_, "", "", 990, HISTORY + 1, NOW) for id_ in user_ids],
+        items=[InventoryRow(id_, UUID(int=id_), 1, "consumable", 1, NOW) for id_ in user_ids],
+        transactions=[
+            TransactionRow(id_, UUID(int=id_), HISTORY + 1, *purchase, NOW, NOW) for id_ in user_ids
+        ],
+        unused_references=[f"receipt-{id_}" for id_ in user_ids],
+    )
+    return lambda session: posting_postgres.write(session, changes)
+
+
+def look_up(user_ids: list[int]) -> Use:
+    keys = [(user_id, UUID(int=user_id)) for user_id in user_ids]
+    return lambda session: posting_postgres.lock_and_find_transactions(session, keys)
+
+
+INVENTORY_OF_USER = "uq_inventory_user_id_product_id"
+HISTORY_OF_USER = "uq_transaction_user_id_seq"
+REPLAY = "uq_transaction_user_id_kind_idempotency_key"
+PURCHASES = "ix_transaction_completed_purchase"
+# users, claims, products (so few that it may as well read them all), items, replays
+FIND = [{"user_pkey"}, set(), set(), {INVENTORY_OF_USER}, {REPLAY}]
+# users, items, transactions, claims
+WRITE = [{"user_pkey"}, {INVENTORY_OF_USER}, set(), {"pk_claim"}]
+# what is run, and the indexes that each of its statements uses
+CASES: dict[str, tuple[Use, list[set[str]]]] = {
+    "inventory": (items(PLAYER), [{INVENTORY_OF_USER}]),
+    "inventories": (items(BATCH), [{INVENTORY_OF_USER}]),
+    "users": (lambda session: users_by_id(session, BATCH), [{"user_pkey"}]),
+    "history": (history(PLAYER), [{HISTORY_OF_USER}]),
+    "history, next page": (history(PLAYER, before_seq=30), [{HISTORY_OF_USER}]),
+    "histories": (history(BATCH), [{HISTORY_OF_USER}]),
+    "popular products": (popular_products, [{PURCHASES}]),
+    "username": (lambda session: user_id_by_username(session, "player7"), [{"pk_claim"}]),
+    "server key": (
+        lambda session: find_server_key(session, b"hash"),
+        [{"uq_server_key_key_hash"}],
+    ),
+    "posting one: find": (lock_and_find(PLAYER), FIND),
+    "posting many: find": (lock_and_find(BATCH), FIND),
+    "posting one: write": (write(PLAYER), WRITE),
+    "posting many: write": (write(BATCH), WRITE),
+    "lost commit of one": (look_up(PLAYER), [{"user_pkey"}, {"pk_transaction"}]),
+    "lost commit of many": (look_up(BATCH), [{"user_pkey"}, {"pk_transaction"}]),
+}
+
+
+@pytest.fixture(scope="module")
+def grown_url(postgres: PostgresServer, worker_id: str) -> Iterator[str]:
+    name = f"grown_{worker_id}"
+    asyncio.run(create_database(postgres, name, template=f"template_{worker_id}"))
+    asyncio.run(grow(postgres.database_url(name)))
+    yield postgres.database_url(name)
+    asyncio.run(drop_database(postgres, name))
+
+
+async def grow(url: str) -> None:
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    await connection.execute(GROWN)
+    await connection.close()
+
+
+@pytest.fixture
+async def session(grown_url: str) -> AsyncIterator[AsyncSession]:
+    """What it writes is rolled back."""
+    database = Database(Settings(database_url=grown_url))
+    async with database.unit_of_work() as session:
+        yield session
+        await session.rollback()
+    await database.close()
+
+
+async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
+    connection = await session.connection()
+    return (await connection.get_raw_connection()).driver_connection
+
+
+async def statements_of(session: AsyncSession, use: Use) -> list[Statement]:
+    """What is really sent: SQLAlchemy and asyncpg each tell of what goes through them."""
+    connection, sent = await driver_connection(session), list[Statement]()
+
+    def note(*arguments: Any) -> None:
+        sent.append((arguments[2], arguments[3]))
+
+    async with session.begin_nested() as savepoint:
+        await use(session)  # asyncpg asks about types that are new to it: once a connection
+        await savepoint.rollback()
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        with connection.query_logger(lambda query: sent.append((query.query, query.args))):
+            await use(session)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return sent
+
+
+def nodes_of(plan: Node) -> list[Node]:
+    return [plan, *(node for child in plan.get("Plans", []) for node in nodes_of(child))]
+
+
+async def explain(session: AsyncSession, statement: str, *arguments: Any) -> list[Node]:
+    connection = await driver_connection(session)
+    answer = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *arguments)
+    return nodes_of(answer[0]["Plan"])  # SQLAlchemy has taught the connection JSON
+
+
+async def explain_generic(session: AsyncSession, statement: str, *arguments: Any) -> list[Node]:
+    """The plan for any arguments, to which a prepared statement may turn after five executions."""
+    connection = await driver_connection(session)
+    prepared = await connection.prepare(statement)
+    await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    arguments_for_any = ", ".join("NULL" for _ in arguments)
+    return await explain(session, f"EXECUTE {prepared.get_name()} ({arguments_for_any})")
+
+
+def indexes_of(nodes: list[Node]) -> set[str]:
+    found = {node["Index Name"] for node in nodes if "Index Name" in node}
+    return found.union(*(node.get("Conflict Arbiter Indexes", []) for node in nodes))
+
+
+def tables_read_whole(nodes: list[Node]) -> set[str]:
+    return {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+
+
+@pytest.mark.parametrize("explained", [explain, explain_generic])
+@pytest.mark.parametrize("case", CASES)
+async def test_each_statement_uses_its_index(
+    session: AsyncSession, case: str, explained: Explained
+) -> None:
+    use, expected = CASES[case]
+    statements = await statements_of(session, use)
+    plans = [await explained(session, sql, *arguments) for sql, arguments in statements]
+    assert [indexes_of(plan) for plan in plans] == expected
+    assert set().union(*map(tables_read_whole, plans)) <= {"product"}
+
+
+async def test_no_history_page_is_sorted(session: AsyncSession) -> None:
+    """The index gives the order: a page costs its own length, however long the history is."""
+    ((sql, arguments),) = await statements_of(session, history(PLAYER, before_seq=30))
+    for explained in (explain, explain_generic):
+        kinds = [node["Node Type"] for node in await explained(session, sql, *arguments)]
+        assert kinds == ["Limit", "Index Scan"]
+
+
+async def test_a_page_of_one_kind_reads_only_its_user(session: AsyncSession) -> None:
+    """By kind there are two ways, as good for players of ordinary length."""
+    ((sql, arguments),) = await statements_of(session, history(PLAYER, kind="use"))
+    for explained in (explain, explain_generic):
+        nodes = await explained(session, sql, *arguments)
+        assert len(indexes_of(nodes) & {HISTORY_OF_USER, REPLAY}) == 1
+        assert tables_read_whole(nodes) == set()
+
+
+async def test_popular_products_stay_on_their_index_when_prepared(session: AsyncSession) -> None:
+    """A condition of a partial index that comes as a parameter is lost in a generic plan."""
+    for _ in range(10):
+        await popular_products(session)
+    connection = await driver_connection(session)
+    (prepared,) = await connection.fetch(
+        """SELECT name, generic_plans + custom_plans AS runs FROM pg_prepared_statements
+        WHERE statement LIKE '%GROUP BY%' AND NOT from_sql AND statement NOT LIKE '%pg_prepared%'"""
+    )
+    assert prepared["runs"] == 10
+    nodes = await explain(session, f"""EXECUTE {prepared["name"]} ('{WEEK_AGO}', 100)""")
+    assert indexes_of(nodes) == {PURCHASES}
+    assert tables_read_whole(nodes) == set()

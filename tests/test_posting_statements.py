@@ -1,0 +1,155 @@
+"""Tests that posting's statements find and write the same on both databases."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from sqlalchemy import insert
+
+from economy.database import Database
+from economy.models.claim import Claim
+from economy.models.inventory import InventoryRow
+from economy.models.product import Product, ProductRow
+from economy.models.transaction import TransactionRow
+from economy.models.user import User, UserRow
+from economy.repositories.inventory import items_held
+from economy.repositories.posting import PostingStatements, posting_statements
+from economy.repositories.posting_rows import Changes, Found, Wanted
+from economy.repositories.tables import table_of
+from economy.repositories.transaction import newest_transactions
+from economy.repositories.user import users_by_id
+from economy.settings import Settings
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+ANNA, BORIS, NOBODY = 1, 2, 99
+BOOST, PREMIUM, NOTHING = 1, 2, 99
+USERS = [UserRow(id_, f"user{id_}", "", 10, 0, NOW) for id_ in (ANNA, BORIS)]
+PRODUCTS = [
+    ProductRow(BOOST, "Буст", "", 100, "consumable", True),
+    ProductRow(PREMIUM, "Премиум", "", 500, "permanent", False),
+]
+ITEMS = [
+    InventoryRow(ANNA, UUID(int=1), BOOST, "consumable", 3, NOW),
+    InventoryRow(BORIS, UUID(int=1), BOOST, "consumable", 0, NOW),
+    InventoryRow(BORIS, UUID(int=2), PREMIUM, "permanent", 1, NOW),
+]
+EMPTY = Wanted([], [], [], [], [])
+
+
+def row(user_id: int, seq: int, kind: str, key: str | None) -> TransactionRow:
+    return TransactionRow(
+        *(user_id, UUID(int=seq), seq, kind, "completed", BOOST, 1, 100, 10, 1),
+        *(None, "server:1", key, bytes(range(32)), f"receipt-{seq}", NOW, NOW),
+    )
+
+
+JOURNAL = [
+    row(ANNA, 1, "top_up", "a")._replace(product_id=None, quantity=None, quantity_after=None),
+    row(ANNA, 2, "purchase", "a"),
+    row(ANNA, 3, "purchase", "b"),
+    row(ANNA, 4, "purchase", None),
+    row(BORIS, 1, "purchase", "a"),
+    row(BORIS, 2, "use", 'key with "quotes", [1] and ключ'),
+]
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(Settings(database_url=database_url))
+    async with database.unit_of_work() as session:
+        await session.execute(insert(table_of(User)), [user._asdict() for user in USERS])
+        await session.execute(
+            insert(table_of(Product)),
+            [product._asdict() | {"created_at": NOW} for product in PRODUCTS],
+        )
+        claim = {"value": "taken", "kind": "external_reference", "user_id": BORIS}
+        await session.execute(insert(table_of(Claim)), claim)
+        await posting_statements(database.dialect).write(session, Changes([], ITEMS, JOURNAL, []))
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def statements(database: Database) -> PostingStatements:
+    return posting_statements(database.dialect)
+
+
+async def find(database: Database, statements: PostingStatements, wanted: Wanted) -> Found:
+    async with database.unit_of_work() as session:
+        found = await statements.lock_and_find(session, wanted)
+    return Found(
+        users=sorted(found.users),
+        products=sorted(found.products),
+        items=sorted(found.items),
+        earlier=sorted(found.earlier),
+        claimed_references=sorted(found.claimed_references),
+    )
+
+
+async def test_exactly_what_is_wanted_is_found(
+    database: Database, statements: PostingStatements
+) -> None:
+    wanted = Wanted(
+        user_ids=[ANNA, BORIS, NOBODY],
+        product_ids=[BOOST, PREMIUM, NOTHING],
+        items=[(ANNA, BOOST), (ANNA, PREMIUM), (BORIS, PREMIUM), (NOBODY, BOOST)],
+        keys=[
+            *((ANNA, "purchase", "a"), (ANNA, "use", "a"), (BORIS, "purchase", "b")),
+            *((BORIS, "use", JOURNAL[5].idempotency_key or ""), (NOBODY, "purchase", "a")),
+        ],
+        references=[("free", ANNA), ("taken", ANNA), ("свободно", BORIS)],
+    )
+    assert await find(database, statements, wanted) == Found(
+        users=USERS,
+        products=PRODUCTS,
+        items=[ITEMS[0], ITEMS[2]],
+        earlier=[JOURNAL[1], JOURNAL[5]],
+        claimed_references=["free", "свободно"],
+    )
+
+
+async def test_nothing_wanted_is_nothing_found(
+    database: Database, statements: PostingStatements
+) -> None:
+    assert await find(database, statements, EMPTY) == Found([], [], [], [], [])
+
+
+async def test_an_item_that_is_used_up_is_found(
+    database: Database, statements: PostingStatements
+) -> None:
+    """Its row is what the next purchase adds to."""
+    wanted = EMPTY._replace(user_ids=[BORIS], items=[(BORIS, BOOST)])
+    assert (await find(database, statements, wanted)).items == [ITEMS[1]]
+
+
+async def test_users_items_transactions_and_claims_are_written(
+    database: Database, statements: PostingStatements
+) -> None:
+    grown = ITEMS[0]._replace(quantity=5)
+    again = ITEMS[1]._replace(id=UUID(int=9), quantity=7, purchased_at=NOW.replace(year=2027))
+    added = row(ANNA, 5, "purchase", "c")
+    credited = USERS[0]._replace(balance=2**53 - 1, last_seq=5)
+    wanted = EMPTY._replace(user_ids=[ANNA], references=[("unused", ANNA), ("used", ANNA)])
+    async with database.unit_of_work() as session:
+        await statements.lock_and_find(session, wanted)
+        await statements.write(session, Changes([credited], [grown, again], [added], ["unused"]))
+
+    assert sorted(await database.read(users_by_id, [ANNA, BORIS])) == [credited, USERS[1]]
+    assert await database.read(items_held, [ANNA, BORIS]) == [
+        *(grown, ITEMS[1]._replace(quantity=7), ITEMS[2])  # id and first purchase stay
+    ]
+    [newest] = await database.read(newest_transactions, [ANNA], before_seq=None, kind=None, limit=1)
+    assert newest == added
+    claims = EMPTY._replace(references=[("unused", BORIS), ("used", BORIS)])
+    assert (await find(database, statements, claims)).claimed_references == ["unused"]
+
+
+async def test_transactions_are_looked_up_by_id(
+    database: Database, statements: PostingStatements
+) -> None:
+    keys = [(ANNA, UUID(int=3)), (BORIS, UUID(int=1)), (BORIS, UUID(int=9)), (NOBODY, UUID(int=1))]
+    async with database.unit_of_work() as session:
+        found = await statements.lock_and_find_transactions(session, keys)
+        assert sorted(found) == [JOURNAL[2], JOURNAL[4]]
+        assert await statements.lock_and_find_transactions(session, []) == []
