@@ -45,7 +45,8 @@ def _formatted_error(error: GraphQLError) -> dict[str, Any]:
     shown: dict[str, Any] = {**error.formatted}
     if isinstance(original, EconomyError):
         shown["extensions"] = extensions_of(original)
-    elif original is None or isinstance(original, GraphQLError):
+    elif original is None or isinstance(original, GraphQLError) or error.path is None:
+        # without a path no resolver had run yet: a number of thousands of digits is a ValueError
         shown["extensions"] = {"code": INVALID_DOCUMENT}
     else:
         logger.error("a resolver failed at %s", error.path, exc_info=original)

@@ -1,0 +1,108 @@
+"""A network between a service and PostgreSQL that breaks where a test wants it to."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from enum import Enum, auto
+
+from sqlalchemy.engine import URL, make_url
+
+
+class Break(Enum):
+    """What becomes of the next COMMIT. The service's connection is lost in each case."""
+
+    BEFORE_COMMIT = auto()  # it never reaches the server
+    AFTER_COMMIT = auto()  # the server has committed, its answer is lost
+    LATE_COMMIT = auto()  # it reaches the server only once the test says so
+
+
+class Proxy:
+    def __init__(self, server_url: URL) -> None:
+        self._server_url = server_url
+        self._server: asyncio.Server
+        self._connections: set[asyncio.Task[None]] = set()
+        self.next_commit: Break | None = None
+        self.broken: list[Break] = []
+        self.let_commit_through = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        """Where a service finds the database; unencrypted, for COMMIT to be seen."""
+        port = self._server.sockets[0].getsockname()[1]
+        url = self._server_url.set(host="127.0.0.1", port=port, query={"ssl": "disable"})
+        return url.render_as_string(hide_password=False)
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+
+    async def stop(self) -> None:
+        self._server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await self._connect()
+        down = asyncio.create_task(_copy(server_reader, writer))
+        try:
+            while data := await reader.read(2**16):
+                if self.next_commit is not None and b"COMMIT;" in data:
+                    how, self.next_commit = self.next_commit, None
+                    down.cancel()
+                    await asyncio.wait([down])
+                    await self._break(how, data, writer, server_reader, server_writer)
+                    break
+                server_writer.write(data)
+        except ConnectionError:
+            pass  # one side has gone: so does the other
+        finally:
+            down.cancel()
+            writer.transport.abort()
+            server_writer.transport.abort()
+
+    async def _break(
+        self,
+        how: Break,
+        commit: bytes,
+        client: asyncio.StreamWriter,
+        server_reader: asyncio.StreamReader,
+        server: asyncio.StreamWriter,
+    ) -> None:
+        if how is Break.LATE_COMMIT:
+            client.transport.abort()
+            await self.let_commit_through.wait()
+        if how is not Break.BEFORE_COMMIT:
+            server.write(commit)
+            if not (await server_reader.read(2**16)).startswith(b"C"):  # CommandComplete
+                raise ConnectionError("the server has gone, too")
+        self.broken.append(how)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host = str(self._server_url.query.get("host") or self._server_url.host)
+        port = int(str(self._server_url.query.get("port") or self._server_url.port or 5432))
+        if host.startswith("/"):
+            return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+        return await asyncio.open_connection(host, port)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Until the server has gone, in whatever way: then the service's side ends, too."""
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(2**16):
+            writer.write(data)
+    writer.close()
+
+
+@contextlib.asynccontextmanager
+async def open_proxy(database_url: str) -> AsyncIterator[Proxy]:
+    proxy = Proxy(make_url(database_url))
+    await proxy.start()
+    try:
+        yield proxy
+    finally:
+        await proxy.stop()
