@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from economy.api.graphql.parameters import MAX_BODY_BYTES
+from economy.api.body import MAX_BODY_BYTES
 from tests.journal import nothing_changes
 from tests.shop import Shop
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 
 from economy.api.tokens import PlayerTokens
-from economy.errors import Unauthenticated
+from economy.errors import Unauthenticated, Unavailable
 from economy.settings import DEVELOPMENT_JWT_SECRET, Settings
 
 
@@ -67,7 +67,7 @@ async def test_a_token_with_a_wrong_claim_is_refused(changes: dict[str, Any]) ->
         "a.b.c",
         jwt.encode(claims(), "another-secret-of-at-least-32-bytes!", algorithm="HS256"),
         jwt.encode(claims(), DEVELOPMENT_JWT_SECRET * 2, algorithm="HS512"),
-        jwt.encode(claims(), None, algorithm="none"),
+        jwt.encode(claims(), "", algorithm="none"),
     ],
 )
 async def test_a_token_that_is_not_signed_our_way_is_refused(token: str) -> None:
@@ -130,3 +130,11 @@ async def test_a_public_key_is_not_taken_for_a_secret(
             await tokens.user_id_of(token)
     with pytest.raises(ValueError, match="ECONOMY_JWT_JWKS"):
         tokens.issue(7)
+
+
+@pytest.mark.parametrize("location", ["/nowhere/jwks.json", "http://127.0.0.1:1/jwks.json"])
+async def test_without_its_key_set_the_service_is_unavailable(
+    location: str, keys: list[RSAPrivateKey]
+) -> None:
+    with pytest.raises(Unavailable):
+        await PlayerTokens(Settings(jwt_jwks=location)).user_id_of(signed_by(keys[0]))

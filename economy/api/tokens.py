@@ -1,15 +1,18 @@
 """Player tokens: JWTs with a pinned algorithm, checked against a secret or a JWKS."""
 
 import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jwt
 
-from economy.errors import Unauthenticated
+from economy.errors import Unauthenticated, Unavailable
 from economy.services.access import parse_id
 from economy.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 LEEWAY_SECONDS = 10  # clocks differ
 REQUIRED_CLAIMS = ["sub", "exp", "aud", "iss"]
@@ -38,7 +41,7 @@ class PlayerTokens:
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
     async def user_id_of(self, token: str) -> int:
-        """Raises Unauthenticated, for whatever reason."""
+        """Raises Unauthenticated for whatever is wrong with the token; Unavailable without keys."""
         try:
             if self._jwks is None:
                 claims = self._decoded(token, self._secret, "HS256")
@@ -46,6 +49,9 @@ class PlayerTokens:
                 # reads a file or the network, which blocks
                 key = await asyncio.to_thread(self._jwks.get_signing_key_from_jwt, token)
                 claims = self._decoded(token, key.key, "RS256")
+        except (jwt.PyJWKClientConnectionError, OSError) as error:
+            logger.error("the key set cannot be read: %s", error)
+            raise Unavailable from error
         except jwt.PyJWTError:
             raise Unauthenticated("The token is not valid.") from None
         user_id = parse_id(claims["sub"])

@@ -61,11 +61,6 @@ class ProductService:
             raise ProductNotFound(product_id)
         return row
 
-    async def find_product(self, actor: Actor | None, product_id: str) -> ProductRow | None:
-        authenticated(actor)
-        number = parse_id(product_id)
-        return None if number is None else (await self.products([number])).get(number)
-
     async def products(self, ids: Collection[int]) -> dict[int, ProductRow]:
         """Many products by id."""
         return {row.id: row for row in await self._database.read(products_by_id, ids)}

@@ -4,11 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
-MAX_BODY_BYTES = 64 * 1024
-# Read on and throw away: a connection that is closed early loses the answer. But not for ever.
-MAX_DISCARDED_BYTES = 16 * MAX_BODY_BYTES
+from economy.api.body import read_body
 
 
 class BadRequest(Exception):
@@ -35,24 +34,11 @@ async def read_parameters(request: Request) -> Parameters:
     media, _, charset = request.headers.get("content-type", "").partition(";")
     if media.strip().lower() != "application/json" or not _is_utf8(charset):
         raise BadRequest("Send application/json in UTF-8.", 415)
-    return _checked(_loaded(await _body(request), "The body"), is_get=False)
-
-
-async def _body(request: Request) -> bytes:
-    chunks: list[bytes] = []
-    length = 0
     try:
-        async for chunk in request.stream():
-            length += len(chunk)
-            if length <= MAX_BODY_BYTES:
-                chunks.append(chunk)
-            elif length > MAX_DISCARDED_BYTES:
-                break
-    except ClientDisconnect:  # nobody reads the answer, but this is no fault of ours
-        raise BadRequest("The body ended early.") from None
-    if length > MAX_BODY_BYTES:
-        raise BadRequest(f"The body is larger than {MAX_BODY_BYTES} bytes.", 413)
-    return b"".join(chunks)
+        body = await read_body(request)
+    except HTTPException as error:
+        raise BadRequest(error.detail, error.status_code) from None
+    return _checked(_loaded(body, "The body"), is_get=False)
 
 
 def _checked(values: Any, *, is_get: bool) -> Parameters:

@@ -6,8 +6,8 @@ from fastapi import Body, FastAPI
 from pydantic.json_schema import models_json_schema
 
 from economy import errors
+from economy.api.body import MAX_BODY_BYTES
 from economy.api.rest.errors import CODES, MEDIA_TYPE, Problem, problem, problem_of
-from economy.api.rest.route import MAX_BODY_BYTES
 from economy.errors import EconomyError
 from economy.models.inventory import HOLDING_LIMIT
 from economy.models.user import BALANCE_LIMIT

@@ -45,6 +45,7 @@ MALFORMED_JSON = "MALFORMED_JSON"
 CONTENT_TOO_LARGE = "CONTENT_TOO_LARGE"
 UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
 INTERNAL_ERROR = "INTERNAL_ERROR"
+_PREFIX = "Value error, "  # Pydantic's, of what our own validators say
 CODES = {400: MALFORMED_JSON, 413: CONTENT_TOO_LARGE, 415: UNSUPPORTED_MEDIA_TYPE}
 
 logger = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ async def _on_invalid_request(_request: Request, error: Exception) -> JSONRespon
     if isinstance(error.body, bytes):  # FastAPI has parsed what calls itself JSON
         return _response(problem(415, UNSUPPORTED_MEDIA_TYPE, "Send application/json."))
     errors = [
-        {"pointer": _pointer(str(place), path), "detail": wrong["msg"]}
+        {"pointer": _pointer(str(place), path), "detail": wrong["msg"].removeprefix(_PREFIX)}
         for wrong in error.errors()
         for place, *path in [wrong["loc"]]
     ]

@@ -9,11 +9,8 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from economy.api.auth import Authenticator
+from economy.api.body import read_body
 from economy.services.access import authenticated
-
-MAX_BODY_BYTES = 64 * 1024
-# Read on and throw away: a connection that is closed early loses the answer. But not for ever.
-MAX_DISCARDED_BYTES = 16 * MAX_BODY_BYTES
 
 
 class Route(APIRoute):
@@ -31,17 +28,7 @@ class Route(APIRoute):
 class _StrictRequest(Request):
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
-            chunks: list[bytes] = []
-            length = 0
-            async for chunk in self.stream():
-                length += len(chunk)
-                if length <= MAX_BODY_BYTES:
-                    chunks.append(chunk)
-                elif length > MAX_DISCARDED_BYTES:
-                    break
-            if length > MAX_BODY_BYTES:
-                raise HTTPException(413, f"The body is larger than {MAX_BODY_BYTES} bytes.")
-            self._body = b"".join(chunks)
+            self._body = await read_body(self)
         return self._body
 
     async def json(self) -> Any:

@@ -7,6 +7,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 from economy.models.transaction import MAX_QUANTITY
 from economy.services.bounds import MAX_REFERENCE, is_printable
 
+# for the document only: no control character, and not all of it blank
+_CONTROL = r"\u0000-\u001f\u007f-\u009f"
+_VISIBLE_SOMEWHERE = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
+
 
 def _refuse_control_characters(text: str) -> str:
     if not is_printable(text):
@@ -31,7 +35,9 @@ UserId = Annotated[
 Reference = Annotated[
     str,
     Strict(),
-    Field(min_length=1, max_length=MAX_REFERENCE),
+    Field(
+        min_length=1, max_length=MAX_REFERENCE, json_schema_extra={"pattern": _VISIBLE_SOMEWHERE}
+    ),
     AfterValidator(_refuse_control_characters),
 ]
 
