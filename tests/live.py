@@ -65,7 +65,7 @@ def run_economy(*arguments: str, **settings: str) -> subprocess.CompletedProcess
         [ECONOMY, *arguments],
         env=environment(**settings),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=TIMEOUT,
         check=False,
     )

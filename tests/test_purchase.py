@@ -211,31 +211,36 @@ async def test_holding_limit(rich: World) -> None:
     assert booking.item.quantity == HOLDING_LIMIT
 
 
-@pytest.mark.parametrize("product_id", ["abc", str(2**70), "01", "-1", "0", "", "1 ", "999999"])
-async def test_product_that_does_not_exist(rich: World, product_id: str) -> None:
-    async with nothing_changes(rich):
-        error = await error_of(ask(rich, Actor.player(rich.anna.id), product_id=product_id))
-    assert told(error)[:2] == (ProductNotFound, {"product_id": product_id})
+NO_PRODUCT: list[str] = ["abc", str(2**70), "01", "-1", "0", "", "1 ", "999999"]
 
 
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"quantity": 0}, "quantity"),
-        ({"quantity": -1}, "quantity"),
-        ({"quantity": 1_001}, "quantity"),
-        ({"quantity": 2**70}, "quantity"),
-        ({"expected_price": -1}, "expected_price"),
-        ({"expected_price": 2**53}, "expected_price"),
-        # bounds come before the product is looked up
-        ({"quantity": 0, "product_id": "abc"}, "quantity"),
-    ],
-)
-async def test_input_out_of_bounds(rich: World, changes: dict[str, Any], field: str) -> None:
-    async with nothing_changes(rich):
-        error = await error_of(ask(rich, Actor.player(rich.anna.id), **changes))
-    assert isinstance(error, InvalidInput)
-    assert [problem.path for problem in error.problems] == [(field,)]
+async def test_product_that_does_not_exist(rich: World, subtests: pytest.Subtests) -> None:
+    for product_id in NO_PRODUCT:
+        with subtests.test(product_id=product_id):
+            async with nothing_changes(rich):
+                error = await error_of(ask(rich, Actor.player(rich.anna.id), product_id=product_id))
+            assert told(error)[:2] == (ProductNotFound, {"product_id": product_id})
+
+
+OUT_OF_BOUNDS: list[tuple[dict[str, Any], str]] = [
+    ({"quantity": 0}, "quantity"),
+    ({"quantity": -1}, "quantity"),
+    ({"quantity": 1_001}, "quantity"),
+    ({"quantity": 2**70}, "quantity"),
+    ({"expected_price": -1}, "expected_price"),
+    ({"expected_price": 2**53}, "expected_price"),
+    # bounds come before the product is looked up
+    ({"quantity": 0, "product_id": "abc"}, "quantity"),
+]
+
+
+async def test_input_out_of_bounds(rich: World, subtests: pytest.Subtests) -> None:
+    for changes, field in OUT_OF_BOUNDS:
+        with subtests.test(changes=changes, field=field):
+            async with nothing_changes(rich):
+                error = await error_of(ask(rich, Actor.player(rich.anna.id), **changes))
+            assert isinstance(error, InvalidInput)
+            assert [problem.path for problem in error.problems] == [(field,)]
 
 
 async def test_a_permanent_product_is_bought_one_at_a_time(rich: World) -> None:
@@ -245,29 +250,28 @@ async def test_a_permanent_product_is_bought_one_at_a_time(rich: World) -> None:
     assert [problem.path for problem in error.problems] == [("quantity",)]
 
 
-@pytest.mark.parametrize(
-    ("actor", "user_id", "refusal"),
-    [
-        (None, None, Unauthenticated),
-        (None, "1", Unauthenticated),
-        (Actor.player(1), "2", Forbidden),
-        (Actor.player(1), "999999", Forbidden),  # whether it exists or not
-        (Actor.player(1), "abc", Forbidden),
-        (Actor.player(1), "01", Forbidden),
-        (Actor.server("s", ALL_SCOPES - {Scope.ITEMS_WRITE}), "1", Forbidden),
-        (Actor.server("s", frozenset()), None, Forbidden),
-        (SERVER, None, InvalidInput),
-        (SERVER, "abc", UserNotFound),
-        (SERVER, str(2**70), UserNotFound),
-        (SERVER, "01", UserNotFound),
-        (SERVER, "-1", UserNotFound),
-        (SERVER, "999999", UserNotFound),
-        (Actor.player(999_999), None, UserNotFound),
-    ],
-)
-async def test_who_may_not_buy(
-    rich: World, actor: Actor | None, user_id: str | None, refusal: type[EconomyError]
-) -> None:
-    assert (rich.anna.id, rich.boris.id) == (1, 2)
-    async with nothing_changes(rich):
-        assert type(await error_of(ask(rich, actor, user_id=user_id))) is refusal
+REFUSED: list[tuple[Actor | None, str | None, type[EconomyError]]] = [
+    (None, None, Unauthenticated),
+    (None, "1", Unauthenticated),
+    (Actor.player(1), "2", Forbidden),
+    (Actor.player(1), "999999", Forbidden),  # whether it exists or not
+    (Actor.player(1), "abc", Forbidden),
+    (Actor.player(1), "01", Forbidden),
+    (Actor.server("s", ALL_SCOPES - {Scope.ITEMS_WRITE}), "1", Forbidden),
+    (Actor.server("s", frozenset()), None, Forbidden),
+    (SERVER, None, InvalidInput),
+    (SERVER, "abc", UserNotFound),
+    (SERVER, str(2**70), UserNotFound),
+    (SERVER, "01", UserNotFound),
+    (SERVER, "-1", UserNotFound),
+    (SERVER, "999999", UserNotFound),
+    (Actor.player(999_999), None, UserNotFound),
+]
+
+
+async def test_who_may_not_buy(rich: World, subtests: pytest.Subtests) -> None:
+    for actor, user_id, refusal in REFUSED:
+        with subtests.test(actor=actor, user_id=user_id, refusal=refusal):
+            assert (rich.anna.id, rich.boris.id) == (1, 2)
+            async with nothing_changes(rich):
+                assert type(await error_of(ask(rich, actor, user_id=user_id))) is refusal

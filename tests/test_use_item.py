@@ -73,7 +73,8 @@ async def test_used_up_the_row_stays_but_is_not_listed(stocked: World) -> None:
     [held, owned] = await stocked.services.inventory.inventory_of(SERVER, str(anna.id))
     booking = await stocked.use(anna, boost, quantity=3)
     assert booking.item == held._replace(quantity=0)
-    assert (await stocked.state())["inventory"] == [(anna.id, boost.id, 0), (anna.id, premium.id, 1)]
+    rows = (await stocked.state())["inventory"]
+    assert rows == [(anna.id, boost.id, 0), (anna.id, premium.id, 1)]
     assert await listed(stocked) == [(premium.id, 1)]
 
     again = await stocked.buy(anna, boost)  # the same row, first bought when it was first bought
@@ -150,43 +151,52 @@ async def test_a_permanent_product_is_not_used_up(stocked: World, is_owned: bool
     assert row.quantity_after == int(is_owned)
 
 
-@pytest.mark.parametrize("product_id", ["abc", str(2**70), "01", "-1", "0", "", "999999"])
-async def test_product_that_does_not_exist(stocked: World, product_id: str) -> None:
-    async with nothing_changes(stocked):
-        error = await error_of(ask(stocked, Actor.player(stocked.anna.id), product_id=product_id))
-    assert told(error)[:2] == (ProductNotFound, {"product_id": product_id})
+NO_PRODUCT: list[str] = ["abc", str(2**70), "01", "-1", "0", "", "999999"]
 
 
-@pytest.mark.parametrize("quantity", [0, -1, 1_001, 2**70])
-async def test_quantity_out_of_bounds(stocked: World, quantity: int) -> None:
-    async with nothing_changes(stocked):
-        error = await error_of(stocked.use(stocked.anna, stocked.boost, quantity=quantity))
-    assert isinstance(error, InvalidInput)
-    assert [problem.path for problem in error.problems] == [("quantity",)]
+async def test_product_that_does_not_exist(stocked: World, subtests: pytest.Subtests) -> None:
+    for product_id in NO_PRODUCT:
+        with subtests.test(product_id=product_id):
+            async with nothing_changes(stocked):
+                error = await error_of(
+                    ask(stocked, Actor.player(stocked.anna.id), product_id=product_id)
+                )
+            assert told(error)[:2] == (ProductNotFound, {"product_id": product_id})
 
 
-@pytest.mark.parametrize(
-    ("actor", "user_id", "refusal"),
-    [
-        (None, None, Unauthenticated),
-        (None, "1", Unauthenticated),
-        (Actor.player(2), "1", Forbidden),
-        (Actor.player(1), "999999", Forbidden),  # whether it exists or not
-        (Actor.player(1), "abc", Forbidden),
-        (Actor.player(1), "01", Forbidden),
-        (Actor.server("s", ALL_SCOPES - {Scope.ITEMS_WRITE}), "1", Forbidden),
-        (SERVER, None, InvalidInput),
-        (SERVER, "abc", UserNotFound),
-        (SERVER, str(2**70), UserNotFound),
-        (SERVER, "01", UserNotFound),
-        (SERVER, "-1", UserNotFound),
-        (SERVER, "999999", UserNotFound),
-        (Actor.player(999_999), None, UserNotFound),
-    ],
-)
-async def test_who_may_not_use(
-    stocked: World, actor: Actor | None, user_id: str | None, refusal: type[EconomyError]
-) -> None:
-    assert (stocked.anna.id, stocked.boris.id) == (1, 2)
-    async with nothing_changes(stocked):
-        assert type(await error_of(ask(stocked, actor, user_id=user_id))) is refusal
+OUT_OF_BOUNDS: list[int] = [0, -1, 1_001, 2**70]
+
+
+async def test_quantity_out_of_bounds(stocked: World, subtests: pytest.Subtests) -> None:
+    for quantity in OUT_OF_BOUNDS:
+        with subtests.test(quantity=quantity):
+            async with nothing_changes(stocked):
+                error = await error_of(stocked.use(stocked.anna, stocked.boost, quantity=quantity))
+            assert isinstance(error, InvalidInput)
+            assert [problem.path for problem in error.problems] == [("quantity",)]
+
+
+REFUSED: list[tuple[Actor | None, str | None, type[EconomyError]]] = [
+    (None, None, Unauthenticated),
+    (None, "1", Unauthenticated),
+    (Actor.player(2), "1", Forbidden),
+    (Actor.player(1), "999999", Forbidden),  # whether it exists or not
+    (Actor.player(1), "abc", Forbidden),
+    (Actor.player(1), "01", Forbidden),
+    (Actor.server("s", ALL_SCOPES - {Scope.ITEMS_WRITE}), "1", Forbidden),
+    (SERVER, None, InvalidInput),
+    (SERVER, "abc", UserNotFound),
+    (SERVER, str(2**70), UserNotFound),
+    (SERVER, "01", UserNotFound),
+    (SERVER, "-1", UserNotFound),
+    (SERVER, "999999", UserNotFound),
+    (Actor.player(999_999), None, UserNotFound),
+]
+
+
+async def test_who_may_not_use(stocked: World, subtests: pytest.Subtests) -> None:
+    for actor, user_id, refusal in REFUSED:
+        with subtests.test(actor=actor, user_id=user_id, refusal=refusal):
+            assert (stocked.anna.id, stocked.boris.id) == (1, 2)
+            async with nothing_changes(stocked):
+                assert type(await error_of(ask(stocked, actor, user_id=user_id))) is refusal

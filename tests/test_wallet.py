@@ -126,34 +126,39 @@ async def test_balance_limit(world: World) -> None:
     assert booking.user.balance == BALANCE_LIMIT
 
 
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"amount": 0}, "amount"),
-        ({"amount": -1}, "amount"),
-        ({"amount": MOST_AT_ONCE + 1}, "amount"),
-        ({"amount": 2**70}, "amount"),
-        ({"external_reference": ""}, "external_reference"),
-        ({"external_reference": " "}, "external_reference"),
-        ({"external_reference": "x" * 256}, "external_reference"),
-        ({"external_reference": "a\x00b"}, "external_reference"),
-        ({"external_reference": "\ud800"}, "external_reference"),
-        # bounds come before the user is looked up
-        ({"amount": 0, "user_id": "abc"}, "amount"),
-    ],
-)
-async def test_input_out_of_bounds(world: World, changes: dict[str, Any], field: str) -> None:
-    async with nothing_changes(world):
-        error = await error_of(ask(world, SERVER, **changes))
-    assert isinstance(error, InvalidInput)
-    assert [problem.path for problem in error.problems] == [(field,)]
+OUT_OF_BOUNDS: list[tuple[dict[str, Any], str]] = [
+    ({"amount": 0}, "amount"),
+    ({"amount": -1}, "amount"),
+    ({"amount": MOST_AT_ONCE + 1}, "amount"),
+    ({"amount": 2**70}, "amount"),
+    ({"external_reference": ""}, "external_reference"),
+    ({"external_reference": " "}, "external_reference"),
+    ({"external_reference": "x" * 256}, "external_reference"),
+    ({"external_reference": "a\x00b"}, "external_reference"),
+    ({"external_reference": "\ud800"}, "external_reference"),
+    # bounds come before the user is looked up
+    ({"amount": 0, "user_id": "abc"}, "amount"),
+]
 
 
-@pytest.mark.parametrize("key", [None, "", "a b", "ключ", "x" * 256, "tab\t", "line\n", "\x7f"])
-async def test_a_key_is_required(world: World, key: str | None) -> None:
-    async with nothing_changes(world):
-        error = await error_of(ask(world, SERVER, idempotency_key=key))
-    assert type(error) is IdempotencyKeyMissing
+async def test_input_out_of_bounds(world: World, subtests: pytest.Subtests) -> None:
+    for changes, field in OUT_OF_BOUNDS:
+        with subtests.test(changes=changes, field=field):
+            async with nothing_changes(world):
+                error = await error_of(ask(world, SERVER, **changes))
+            assert isinstance(error, InvalidInput)
+            assert [problem.path for problem in error.problems] == [(field,)]
+
+
+NO_KEY: list[str | None] = [None, "", "a b", "ключ", "x" * 256, "tab\t", "line\n", "\x7f"]
+
+
+async def test_a_key_is_required(world: World, subtests: pytest.Subtests) -> None:
+    for key in NO_KEY:
+        with subtests.test(key=key):
+            async with nothing_changes(world):
+                error = await error_of(ask(world, SERVER, idempotency_key=key))
+            assert type(error) is IdempotencyKeyMissing
 
 
 @pytest.mark.parametrize("length", [1, 255])
@@ -166,32 +171,31 @@ async def test_longest_and_shortest_texts_are_stored_whole(world: World, length:
     assert booking.transaction.external_reference == "щ" * length
 
 
-@pytest.mark.parametrize(
-    ("actor", "user_id", "refusal"),
-    [
-        (None, "1", Unauthenticated),
-        (Actor.player(1), "1", Forbidden),  # a player never mints, not even for itself
-        (Actor.player(1), "2", Forbidden),
-        (Actor.player(1), "abc", Forbidden),
-        (Actor.server("s", ALL_SCOPES - {Scope.FUNDS_WRITE}), "1", Forbidden),
-        (Actor.server("s", ALL_SCOPES - {Scope.FUNDS_WRITE}), "abc", Forbidden),
-        (SERVER, "abc", UserNotFound),
-        (SERVER, str(2**70), UserNotFound),
-        (SERVER, "01", UserNotFound),
-        (SERVER, "-1", UserNotFound),
-        (SERVER, "0", UserNotFound),
-        (SERVER, "999999", UserNotFound),
-    ],
-)
-async def test_who_may_not_credit(
-    world: World, actor: Actor | None, user_id: str, refusal: type[EconomyError]
-) -> None:
-    assert (world.anna.id, world.boris.id) == (1, 2)
-    async with nothing_changes(world):
-        error = await error_of(
-            ask(world, actor, user_id=user_id, amount=250, external_reference="order-17")
-        )
-    assert type(error) is refusal
+REFUSED: list[tuple[Actor | None, str, type[EconomyError]]] = [
+    (None, "1", Unauthenticated),
+    (Actor.player(1), "1", Forbidden),  # a player never mints, not even for itself
+    (Actor.player(1), "2", Forbidden),
+    (Actor.player(1), "abc", Forbidden),
+    (Actor.server("s", ALL_SCOPES - {Scope.FUNDS_WRITE}), "1", Forbidden),
+    (Actor.server("s", ALL_SCOPES - {Scope.FUNDS_WRITE}), "abc", Forbidden),
+    (SERVER, "abc", UserNotFound),
+    (SERVER, str(2**70), UserNotFound),
+    (SERVER, "01", UserNotFound),
+    (SERVER, "-1", UserNotFound),
+    (SERVER, "0", UserNotFound),
+    (SERVER, "999999", UserNotFound),
+]
+
+
+async def test_who_may_not_credit(world: World, subtests: pytest.Subtests) -> None:
+    for actor, user_id, refusal in REFUSED:
+        with subtests.test(actor=actor, user_id=user_id, refusal=refusal):
+            assert (world.anna.id, world.boris.id) == (1, 2)
+            async with nothing_changes(world):
+                error = await error_of(
+                    ask(world, actor, user_id=user_id, amount=250, external_reference="order-17")
+                )
+            assert type(error) is refusal
 
 
 async def test_the_right_to_credit_is_enough(world: World) -> None:
