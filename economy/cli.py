@@ -67,7 +67,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 @click.option("--revision", default="head", show_default=True, help='"base" empties the database.')
 def migrate(revision: str) -> None:
     """Bring the database to the newest schema. Safe to start several times at once."""
-    settings = _settings()
+    settings = _patient(_settings())
 
     async def run() -> None:
         database = Database(settings)
@@ -122,8 +122,7 @@ def token(user: str | None, server: bool, scopes: tuple[str, ...]) -> None:
 @main.command()
 def verify() -> None:
     """Check every invariant on the live database; exit code 1 if any row breaks one."""
-    settings = _settings()
-    sys.exit(_run(_verify(settings)))
+    sys.exit(_run(_verify(_patient(_settings()))))
 
 
 @main.command("export-schema")
@@ -189,6 +188,11 @@ def _settings() -> Settings:
             message = wrong["msg"].removeprefix("Value error, ")
             click.echo(f"economy: {name + ': ' if name else ''}{message}", err=True)
         sys.exit(2)
+
+
+def _patient(settings: Settings) -> Settings:
+    """For what may take as long as it needs: an index on a large table, a check of all of them."""
+    return settings.model_copy(update={"statement_timeout_ms": 24 * 3600 * 1000})
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

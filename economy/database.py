@@ -28,6 +28,8 @@ UNAVAILABLE_CLASSES = ("53", "57")  # out of resources, operator intervention (t
 READ_ONLY = "25006"  # a standby: the primary has moved
 SQLITE_CONFLICTS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
+NETWORK_SECONDS = 2.0  # what an answer may take on its way
+
 SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers do not wait for the writer
     "PRAGMA synchronous = FULL",  # a commit is on disk before it is answered
@@ -89,12 +91,13 @@ class Database:
     ) -> T:
         """Run a query of one statement in a short session of its own.
 
-        Once more if its pooled connection had died meanwhile, as after a restart of the server.
+        Once more if its pooled connection had died meanwhile, as after a restart of the server,
+        or its plan had gone stale, as after a migration.
         Raises Unavailable.
         """
         try:
             return await self._read_once(query, *args, **kwargs)
-        except ConnectionLost:
+        except (ConnectionLost, ConcurrencyConflict):
             return await self._read_once(query, *args, **kwargs)
 
     async def _read_once(
@@ -163,6 +166,8 @@ def _connect_arguments(settings: Settings) -> dict[str, Any]:
         return {"timeout": settings.lock_timeout_ms / 1000}
     return {
         "timeout": settings.database_pool_timeout_seconds,
+        # the server ends a long statement itself; this is for a network that has fallen silent
+        "command_timeout": settings.statement_timeout_ms / 1000 + NETWORK_SECONDS,
         "server_settings": {
             "application_name": "economy",
             "jit": "off",  # compiling costs more than any statement of ours
@@ -191,7 +196,7 @@ def _translated(error: Exception) -> Exception:
     """Our error for a driver's, told by SQLSTATE; what is not of this kind comes back as it is."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     state = getattr(cause, "sqlstate", None) or ""
-    if state in CONFLICT_STATES or _is_sqlite_conflict(cause):
+    if state in CONFLICT_STATES or _is_sqlite_conflict(cause) or _is_stale_plan(cause):
         return ConcurrencyConflict()
     if state in LOST_STATES or state.startswith("08") or _is_broken_connection(error):
         return ConnectionLost()
@@ -214,6 +219,12 @@ def _is_broken_connection_of_driver(error: BaseException | None) -> bool:
     # asyncpg says InterfaceError for misuse, too; only the text tells
     is_closed = isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)
     return is_closed or isinstance(error, OSError)
+
+
+def _is_stale_plan(cause: BaseException | None) -> bool:
+    """A migration changed a column under a prepared statement: the next try prepares it anew."""
+    stale = asyncpg.InvalidCachedStatementError
+    return isinstance(cause, stale) or isinstance(getattr(cause, "__cause__", None), stale)
 
 
 def _is_sqlite_conflict(cause: BaseException | None) -> bool:

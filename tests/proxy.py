@@ -9,11 +9,12 @@ from sqlalchemy.engine import URL, make_url
 
 
 class Break(Enum):
-    """What becomes of the next COMMIT. The service's connection is lost in each case."""
+    """What becomes of the next COMMIT. The service's connection is of no use after it."""
 
     BEFORE_COMMIT = auto()  # it never reaches the server
     AFTER_COMMIT = auto()  # the server has committed, its answer is lost
     LATE_COMMIT = auto()  # it reaches the server only once the test says so
+    SILENCE = auto()  # the server has committed; its answer never comes, nor does an end
 
 
 class Proxy:
@@ -81,6 +82,8 @@ class Proxy:
             if not (await server_reader.read(2**16)).startswith(b"C"):  # CommandComplete
                 raise ConnectionError("the server has gone, too")
         self.broken.append(how)
+        if how is Break.SILENCE:
+            await asyncio.Event().wait()  # until the test ends: no data, no end of data
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host = str(self._server_url.query.get("host") or self._server_url.host)

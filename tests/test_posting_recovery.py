@@ -112,6 +112,36 @@ async def test_a_connection_lost_during_commit(postgres_url: str, how: Break) ->
         await assert_each_happened_once(world, answers)
 
 
+async def test_a_network_that_falls_silent_during_commit(postgres_url: str) -> None:
+    """No packet says that the connection is dead: only the time that a command may take does."""
+    async with (
+        open_proxy(postgres_url) as proxy,
+        open_world(proxy.url, statement_timeout_ms=500) as world,
+    ):
+        proxy.next_commit = Break.SILENCE
+        answers = await ask_of_all_kinds(world)
+        assert proxy.broken == [Break.SILENCE]
+        await assert_each_happened_once(world, answers)
+
+
+async def test_a_migration_under_prepared_statements(postgres_url: str) -> None:
+    """Nobody is told of it: neither who buys nor who reads."""
+    async with open_world(postgres_url) as world:
+        for length in (120, 130, 140):
+            # several connections hold the old plan
+            await asyncio.gather(*(ask_for_products(world) for _ in range(10)))
+            await world.buy(world.anna, world.boost)
+            await world.sql(f"ALTER TABLE product ALTER COLUMN name TYPE varchar({length})")
+            await world.buy(world.anna, world.boost)
+            await asyncio.gather(*(ask_for_products(world) for _ in range(10)))
+        rows = await journal_of(world.services, world.anna)
+        assert [row.balance_after for row in rows] == [1_000, 900, 800, 700, 600, 500, 400]
+
+
+async def ask_for_products(world: World) -> None:
+    assert len(await world.services.products.products([world.boost.id, world.premium.id])) == 2
+
+
 async def test_a_commit_that_arrives_late(postgres_url: str, rival: Rival) -> None:
     """The service looks behind the users' locks: until the commit is decided it has to wait."""
     async with open_proxy(postgres_url) as proxy, open_world(proxy.url) as world:
