@@ -22,7 +22,7 @@ def bearer(token: str) -> Headers:
 
 def signed(secret: str = DEVELOPMENT_JWT_SECRET, algorithm: str = "HS256", **changes: Any) -> str:
     """A good token of anna's, changed; a claim set to None is left out."""
-    claims = {"sub": "1", "exp": datetime.now(UTC) + timedelta(minutes=5)}
+    claims = {"sub": "1", "exp": datetime.now(UTC) + timedelta(days=1)}
     claims |= {"aud": "economy", "iss": "economy"} | changes
     claims = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(claims, secret, algorithm=algorithm)
@@ -38,7 +38,7 @@ def unsigned(header: bytes) -> str:
 
 BAD_TOKENS = {
     "expired": signed(exp=datetime.now(UTC) - timedelta(minutes=1)),
-    "not valid yet": signed(nbf=datetime.now(UTC) + timedelta(minutes=1)),
+    "not valid yet": signed(nbf=datetime.now(UTC) + timedelta(hours=12)),
     "for ever": signed(exp=None),
     "another audience": signed(aud="another"),
     "no audience": signed(aud=None),
