@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import click
 import uvicorn
 from alembic.util import CommandError
 from pydantic import ValidationError
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from economy.api.graphql.schema import build_schema
@@ -181,7 +183,14 @@ async def _verify(settings: Settings) -> int:
 def _settings() -> Settings:
     """Ends with one clear line for each setting that is wrong."""
     try:
-        return Settings()
+        settings = Settings()
+        if settings.is_sqlite:
+            # tried here: aiosqlite leaves a thread behind that may end in a traceback
+            sqlite3.connect(make_url(settings.database_url).database or "").close()
+        return settings
+    except sqlite3.Error as error:
+        click.echo(f"economy: {PREFIX}DATABASE_URL: {error}", err=True)
+        sys.exit(2)
     except ValidationError as error:
         for wrong in error.errors():
             name = "".join(PREFIX + str(part).upper() for part in wrong["loc"][:1])

@@ -242,5 +242,5 @@ def test_database_that_does_not_exist(postgres: PostgresServer) -> None:
 
 def test_folder_that_does_not_exist(tmp_path: Path) -> None:
     run = run_economy("serve", database_url=f"sqlite:///{tmp_path}/nowhere/economy.db")
-    expected = "Error: the database failed: OperationalError: unable to open database file\n"
-    assert told(run) == (1, "", expected)
+    expected = "economy: ECONOMY_DATABASE_URL: unable to open database file\n"
+    assert told(run) == (2, "", expected)
