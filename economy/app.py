@@ -44,6 +44,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Economy",
         description=DESCRIPTION,
         version="0.1.0",
+        redirect_slashes=False,  # its redirect would be built from the Host header that was sent
         lifespan=partial(_lifespan, settings=settings, metrics=metrics),
     )
     app.add_middleware(RequestMiddleware, metrics=metrics)

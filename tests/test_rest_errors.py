@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 
@@ -183,3 +184,9 @@ async def test_request_id(shop: Shop) -> None:
         response = await shop.client.request(method, path, headers=shop.server)
         generated.add(response.headers["x-request-id"])
     assert len(generated) == 5 * 9
+
+
+async def test_a_slash_too_many_is_another_route(client: httpx.AsyncClient) -> None:
+    response = await client.get("/products/", headers={"Host": "evil.example"})
+    assert response.status_code == 404
+    assert "location" not in response.headers
