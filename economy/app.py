@@ -39,20 +39,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Without settings they are read from the environment: so do uvicorn's worker processes."""
     settings = settings or Settings()
     configure_logging(settings)
-    metrics = Metrics()
+    metrics, tokens = Metrics(), PlayerTokens(settings)
     app = FastAPI(
         title="Economy",
         description=DESCRIPTION,
         version="0.1.0",
         redirect_slashes=False,  # its redirect would be built from the Host header that was sent
-        lifespan=partial(_lifespan, settings=settings, metrics=metrics),
+        lifespan=partial(_lifespan, settings=settings, metrics=metrics, tokens=tokens),
     )
     app.add_middleware(RequestMiddleware, metrics=metrics)
     add_error_handlers(app)
     complete_document(app, settings)
     for router in (purchase, wallet, inventory, product, analytics, health):
         app.include_router(router.router)
-    _add_graphql(app, settings)
+    _add_graphql(app, settings, tokens)
     return app
 
 
@@ -63,18 +63,18 @@ async def require_migrated(database: Database) -> None:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
+async def _lifespan(
+    app: FastAPI, settings: Settings, metrics: Metrics, tokens: PlayerTokens
+) -> AsyncIterator[None]:
     async with open_services(settings, metrics) as services:
         await require_migrated(services.database)
         app.state.services = services
-        app.state.authenticator = Authenticator(PlayerTokens(settings), services.server_keys)
+        app.state.authenticator = Authenticator(tokens, services.server_keys)
         app.state.metrics = metrics
         yield
 
 
-def _add_graphql(app: FastAPI, settings: Settings) -> None:
-    tokens = PlayerTokens(settings)
-
+def _add_graphql(app: FastAPI, settings: Settings, tokens: PlayerTokens) -> None:
     async def demo_token(services: Services) -> str | None:
         """For GraphiQL in development: what is prefilled there can be pressed at once."""
         user_id = await services.seed.demo_player_id()

@@ -272,6 +272,6 @@ async def test_a_restart_between_two_operations(own_server: PostgresServer) -> N
         own_server.restart()
         [item] = await world.services.inventory.inventory_of(SERVER, str(world.anna.id))
         assert item.quantity == 1
-        assert await world.services.users.find_user(SERVER, str(world.anna.id)) == booking.user
+        assert await world.services.users.users([world.anna.id]) == {world.anna.id: booking.user}
         rows = await journal_of(world.services, world.anna)
         assert [row.balance_after for row in rows] == [1_000, 900]

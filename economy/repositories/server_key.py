@@ -1,11 +1,10 @@
 """SQL of server keys."""
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.models.server_key import ServerKey, ServerKeyRow
-from economy.repositories.tables import columns_of, table_of
+from economy.repositories.tables import columns_of, insert_or_skip, table_of
 
 _TABLE = table_of(ServerKey)
 _KEYS = columns_of(ServerKey, ServerKeyRow)
@@ -18,5 +17,4 @@ async def find_server_key(session: AsyncSession, key_hash: bytes) -> ServerKeyRo
 
 async def insert_server_key(session: AsyncSession, key: ServerKeyRow) -> None:
     """Inserting the same key again changes nothing."""
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    await session.execute(dialect.insert(_TABLE).values(**key._asdict()).on_conflict_do_nothing())
+    await session.execute(insert_or_skip(session, ServerKey).values(**key._asdict()))

@@ -3,11 +3,20 @@
 from typing import Any, NamedTuple
 
 from sqlalchemy import Column, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
 
 
 def table_of(model: type[SQLModel]) -> Table:
     return model.metadata.tables[str(model.__tablename__)]
+
+
+def insert_or_skip(session: AsyncSession, model: type[SQLModel]) -> Any:
+    """An INSERT that passes over what is there already, in the dialect of the session."""
+    is_postgres = session.get_bind().dialect.name == "postgresql"
+    insert = postgresql.insert if is_postgres else sqlite.insert
+    return insert(table_of(model)).on_conflict_do_nothing()
 
 
 def columns_of(model: type[SQLModel], row: type[NamedTuple]) -> list[Column[Any]]:

@@ -4,13 +4,12 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.models.claim import Claim, ClaimKind
 from economy.models.user import User, UserRow
 from economy.repositories.any_of import any_of
-from economy.repositories.tables import columns_of, table_of
+from economy.repositories.tables import columns_of, insert_or_skip, table_of
 
 _TABLE = table_of(User)
 _USERS = columns_of(User, UserRow)
@@ -44,11 +43,10 @@ async def claim_values(
     session: AsyncSession, user_id: int, claims: Mapping[ClaimKind, str]
 ) -> set[ClaimKind]:
     """Claim what is still free, in one order for all callers (no deadlock); say what was."""
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     rows = [
         {"value": value, "kind": kind.value, "user_id": user_id}
         for kind, value in sorted(claims.items(), key=lambda claim: (claim[1], claim[0]))
     ]
-    statement = dialect.insert(table_of(Claim)).values(rows).on_conflict_do_nothing()
+    statement = insert_or_skip(session, Claim).values(rows)
     result = await session.execute(statement.returning(table_of(Claim).c.kind))
     return {ClaimKind(kind) for kind in result.scalars()}

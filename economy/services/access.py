@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from economy.errors import Forbidden, Unauthenticated, UserNotFound, invalid
+from economy.errors import Forbidden, ProductNotFound, Unauthenticated, UserNotFound, invalid
 
 _ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _GREATEST_ID = 2**63 - 1
@@ -77,13 +77,20 @@ def acting_user_id(actor: Actor, user_id: str | None, scope: Scope) -> int:
     require_scope(actor, scope)
     if user_id is None:
         raise invalid("user_id", "A server key must name the user.")
-    return existing_id(user_id)
+    return existing_user_id(user_id)
 
 
-def existing_id(user_id: str) -> int:
+def existing_user_id(user_id: str) -> int:
     number = parse_id(user_id)
     if number is None:
         raise UserNotFound(user_id)
+    return number
+
+
+def existing_product_id(product_id: str) -> int:
+    number = parse_id(product_id)
+    if number is None:
+        raise ProductNotFound(product_id)
     return number
 
 
@@ -105,4 +112,4 @@ def reading_user_id(actor: Actor | None, user_id: str | None) -> int:
 def readable_user_id(actor: Actor | None, user_id: str) -> int:
     """Forbidden comes before UserNotFound: whoever may not read an id cannot probe it either."""
     require_may_read(actor, parse_id(user_id))
-    return existing_id(user_id)
+    return existing_user_id(user_id)

@@ -8,7 +8,7 @@ import orjson
 
 from economy.cache import Cache, inventory_key
 from economy.database import Database
-from economy.errors import ProductNotFound, UserNotFound
+from economy.errors import UserNotFound
 from economy.models.inventory import InventoryRow
 from economy.repositories.inventory import items_held
 from economy.repositories.user import users_by_id
@@ -18,7 +18,7 @@ from economy.services.access import (
     Scope,
     acting_user_id,
     authenticated,
-    parse_id,
+    existing_product_id,
     readable_user_id,
 )
 from economy.services.operations import Booking, Use
@@ -52,13 +52,10 @@ class InventoryService:
         acting_for = acting_user_id(actor, user_id, Scope.ITEMS_WRITE)
         bounds.check_idempotency_key(idempotency_key, is_required=False)
         bounds.check_quantity(quantity)
-        product = parse_id(product_id)
-        if product is None:
-            raise ProductNotFound(product_id)
         return await self._queue.post(
             Use(
                 user_id=acting_for,
-                product_id=product,
+                product_id=existing_product_id(product_id),
                 quantity=quantity,
                 actor=actor.name,
                 idempotency_key=idempotency_key,

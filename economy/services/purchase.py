@@ -1,8 +1,7 @@
 """Buying a product."""
 
-from economy.errors import ProductNotFound
 from economy.services import bounds
-from economy.services.access import Actor, Scope, acting_user_id, authenticated, parse_id
+from economy.services.access import Actor, Scope, acting_user_id, authenticated, existing_product_id
 from economy.services.operations import Booking, Purchase
 from economy.services.posting_queue import PostingQueue
 
@@ -31,13 +30,10 @@ class PurchaseService:
         bounds.check_idempotency_key(idempotency_key, is_required=False)
         bounds.check_quantity(quantity)
         bounds.check_expected_price(expected_price)
-        product = parse_id(product_id)
-        if product is None:
-            raise ProductNotFound(product_id)
         return await self._queue.post(
             Purchase(
                 user_id=acting_for,
-                product_id=product,
+                product_id=existing_product_id(product_id),
                 quantity=quantity,
                 expected_price=expected_price,
                 actor=actor.name,

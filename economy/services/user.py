@@ -12,7 +12,7 @@ from economy.models.user import UserRow
 from economy.repositories.transaction import newest_transactions
 from economy.repositories.user import claim_values, insert_user, users_by_id
 from economy.services import bounds
-from economy.services.access import Actor, Scope, parse_id, require_may_read, require_scope
+from economy.services.access import Actor, Scope, require_scope
 from economy.services.pages import Page, cursor_of, position_of
 
 
@@ -42,12 +42,6 @@ class UserService:
             if taken:
                 raise AlreadyTaken(taken)
         return user
-
-    async def find_user(self, actor: Actor | None, user_id: str) -> UserRow | None:
-        """None only to those who may read any user; to the others Forbidden hides who exists."""
-        number = parse_id(user_id)
-        require_may_read(actor, number)
-        return None if number is None else (await self.users([number])).get(number)
 
     async def users(self, user_ids: Collection[int]) -> dict[int, UserRow]:
         """Many users by id. The caller has checked the right."""

@@ -1,7 +1,7 @@
 """Crediting a user's balance."""
 
 from economy.services import bounds
-from economy.services.access import Actor, Scope, existing_id, require_scope
+from economy.services.access import Actor, Scope, existing_user_id, require_scope
 from economy.services.operations import Booking, TopUp
 from economy.services.posting_queue import PostingQueue
 
@@ -31,7 +31,7 @@ class WalletService:
         bounds.check_reference(external_reference)
         return await self._queue.post(
             TopUp(
-                user_id=existing_id(user_id),
+                user_id=existing_user_id(user_id),
                 amount=amount,
                 external_reference=external_reference,
                 actor=actor.name,

@@ -29,7 +29,6 @@ from economy.api.graphql.parameters import BadRequest, Parameters, read_paramete
 from economy.errors import EconomyError
 from economy.services import Services
 
-ALLOWED = {"Allow": "GET, POST"}
 VARY = {"Vary": "Accept"}
 
 
