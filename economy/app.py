@@ -1,5 +1,6 @@
 """The web application: lifespan, and GraphQL, REST and health put together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from economy.api.rest.errors import add_error_handlers
 from economy.api.tokens import PlayerTokens
 from economy.bootstrap import open_services
 from economy.database import Database
+from economy.jobs import run_jobs
 from economy.logs import configure_logging
 from economy.metrics import Metrics
 from economy.migrate import is_migrated
@@ -69,9 +71,27 @@ async def _lifespan(
     async with open_services(settings, metrics) as services:
         await require_migrated(services.database)
         app.state.services = services
-        app.state.authenticator = Authenticator(tokens, services.server_keys)
+        app.state.authenticator = Authenticator(tokens, services)
         app.state.metrics = metrics
+        async with _jobs_running(services):
+            yield
+
+
+@asynccontextmanager
+async def _jobs_running(services: Services) -> AsyncIterator[None]:
+    """The periodic jobs, unless workers of Celery run them."""
+    settings = services.settings
+    if settings.broker_url is not None or not settings.jobs_in_server:
         yield
+        return
+    jobs = asyncio.create_task(
+        run_jobs(services.jobs.run, every_seconds=settings.jobs_every_seconds)
+    )
+    try:
+        yield
+    finally:
+        jobs.cancel()
+        await asyncio.wait([jobs])
 
 
 def _add_graphql(app: FastAPI, settings: Settings, tokens: PlayerTokens) -> None:

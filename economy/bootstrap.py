@@ -1,15 +1,27 @@
-"""COMPOSITION ROOT: builds the services out of the settings; used by app, cli and tests."""
+"""COMPOSITION ROOT: builds the services out of the settings; used by app, worker, cli and tests."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
-from economy.cache import open_cache
+from economy.cache import (
+    CATALOGUE,
+    CATALOGUE_IN_PROCESS,
+    CATALOGUE_IN_PROCESS_SECONDS,
+    INVENTORY,
+    Cache,
+    connect_redis,
+    open_cache,
+)
+from economy.cache_store import MemoryStore
 from economy.database import Database
 from economy.metrics import Metrics
+from economy.models.product import ProductRow
+from economy.rate_limits import RateLimits
+from economy.redis_client import RedisClient
 from economy.services import Services
 from economy.services.analytics import AnalyticsService
-from economy.services.inventory import InventoryService, forget_inventories
+from economy.services.inventory import InventoryService
+from economy.services.job import JobService
 from economy.services.posting import Posting
 from economy.services.posting_queue import PostingQueue
 from economy.services.product import ProductService
@@ -27,39 +39,77 @@ async def open_services(
     settings: Settings, metrics: Metrics | None = None
 ) -> AsyncIterator[Services]:
     """Everything that was accepted is answered before the connections close."""
-    database = Database(settings)
-    cache = open_cache(settings)
+    metrics = metrics or Metrics()
+    database, redis = Database(settings), connect_redis(settings, metrics)
+    if redis is not None:
+        await redis.ping()  # one that is down now makes no request wait
+    inventories = open_cache(
+        settings, redis, metrics, name=INVENTORY, ttl_seconds=settings.inventory_ttl_seconds
+    )
     queue = PostingQueue(
         Posting(database),
-        partial(forget_inventories, cache),
+        inventories.forget,
         batch_size=settings.posting_batch_size,
         lanes=1 if settings.is_sqlite else settings.posting_lanes,  # SQLite has one writer
         limit=settings.posting_queue_limit,
-        metrics=metrics or Metrics(),
+        metrics=metrics,
     )
-    users, products = UserService(database), ProductService(database)
-    server_keys = ServerKeyService(database)
-    wallet = WalletService(queue, max_top_up_amount=settings.max_top_up_amount)
     try:
-        yield Services(
-            settings=settings,
+        yield _build(
+            settings,
             database=database,
-            cache=cache,
-            users=users,
-            products=products,
-            inventory=InventoryService(
-                database, cache, queue, ttl_seconds=settings.inventory_ttl_seconds
-            ),
-            wallet=wallet,
-            purchases=PurchaseService(queue),
-            analytics=AnalyticsService(
-                database, cache, ttl_seconds=settings.popular_products_ttl_seconds
-            ),
-            server_keys=server_keys,
-            verification=VerificationService(database),
-            seed=SeedService(database, users, products, wallet, server_keys),
+            redis=redis,
+            inventories=inventories,
+            queue=queue,
+            metrics=metrics,
         )
     finally:
         await queue.drain()
-        await cache.close()
+        if redis is not None:
+            await redis.close()
         await database.close()
+
+
+def _build(
+    settings: Settings,
+    *,
+    database: Database,
+    redis: RedisClient | None,
+    inventories: Cache[bytes],
+    queue: PostingQueue,
+    metrics: Metrics,
+) -> Services:
+    users, server_keys = UserService(database), ServerKeyService(database)
+    products = _product_service(settings, database, redis, metrics)
+    wallet = WalletService(queue, max_top_up_amount=settings.max_top_up_amount)
+    analytics = AnalyticsService(
+        database, redis, ttl_seconds=settings.popular_products_ttl_seconds, metrics=metrics
+    )
+    return Services(
+        settings=settings,
+        database=database,
+        redis=redis,
+        rate_limits=RateLimits(settings, redis, metrics),
+        users=users,
+        products=products,
+        inventory=InventoryService(database, inventories, queue),
+        wallet=wallet,
+        purchases=PurchaseService(queue),
+        analytics=analytics,
+        server_keys=server_keys,
+        verification=VerificationService(database),
+        seed=SeedService(database, users, products, wallet, server_keys),
+        jobs=JobService(database, inventories, analytics, metrics),
+    )
+
+
+def _product_service(
+    settings: Settings, database: Database, redis: RedisClient | None, metrics: Metrics
+) -> ProductService:
+    shared = open_cache(
+        settings, redis, metrics, name=CATALOGUE, ttl_seconds=settings.catalogue_ttl_seconds
+    )
+    in_process: Cache[list[ProductRow]] = Cache(
+        MemoryStore(CATALOGUE_IN_PROCESS_SECONDS), name=CATALOGUE_IN_PROCESS, metrics=metrics
+    )
+    return ProductService(database, shared, in_process)

@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import uvicorn
@@ -27,6 +27,9 @@ from economy.migrate import migrate as migrate_database
 from economy.services import Services
 from economy.services.access import ALL_SCOPES, Scope, parse_id
 from economy.settings import PREFIX, Settings
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 T = TypeVar("T")
 
@@ -61,8 +64,29 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
         access_log=False,
         log_level=settings.log_level.lower(),
         server_header=False,
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        # a child that does not answer its parent for so long is replaced: busy is not dead
+        timeout_worker_healthcheck=GRACEFUL_SHUTDOWN_SECONDS,
     )
+
+
+@main.command()
+def worker() -> None:
+    """Run the periodic jobs that `economy beat` triggers. Needs ECONOMY_BROKER_URL."""
+    settings = _settings()
+    _run(_check(settings))
+    options = ["--concurrency=1", "--without-gossip", "--without-mingle"]
+    _celery(settings).worker_main(["worker", f"--loglevel={settings.log_level}", *options])
+
+
+@main.command()
+def beat() -> None:
+    """Trigger the periodic jobs. Needs ECONOMY_BROKER_URL. Run one; a second does no harm."""
+    settings = _settings()
+    # the jobs know what is due: nothing has to be remembered in a file
+    celery = _celery(settings)
+    celery.Beat(loglevel=settings.log_level, quiet=True, scheduler="celery.beat:Scheduler").run()
 
 
 @main.command()
@@ -131,6 +155,15 @@ def verify() -> None:
 def export_schema() -> None:
     """Print the GraphQL schema."""
     click.echo(build_schema().as_str())
+
+
+def _celery(settings: Settings) -> "Celery":
+    # here, as the server needs nothing of it
+    from economy.worker import make_celery  # noqa: PLC0415
+
+    if settings.broker_url is None:
+        raise click.ClickException(f"set {PREFIX}BROKER_URL, such as redis://host:6379/1")
+    return make_celery(settings)
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ class ErrorCode(StrEnum):
     INVALID_INPUT = "INVALID_INPUT"
     IDEMPOTENCY_KEY_MISSING = "IDEMPOTENCY_KEY_MISSING"
     IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
+    RATE_LIMITED = "RATE_LIMITED"
     CONFLICT = "CONFLICT"
     UNAVAILABLE = "UNAVAILABLE"
 
@@ -240,6 +241,25 @@ class BalanceLimit(Decline):
 
 
 # --- try again --------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class RateLimited(EconomyError):
+    """Nothing was done. `retry_after` is in whole seconds."""
+
+    code = ErrorCode.RATE_LIMITED
+    retryable = True
+    retry_after: int
+    limit: str
+    quota: int
+    window_seconds: int
+
+    @property
+    def message(self) -> str:
+        return (
+            f"No more than {self.quota} ({self.limit}) in {self.window_seconds} seconds: "
+            f"try again in {self.retry_after}."
+        )
 
 
 @dataclass(eq=False)

@@ -23,6 +23,11 @@ DATABASE_SCHEMES = {
     "sqlite+aiosqlite": "sqlite+aiosqlite",
 }
 
+RATE = Field(
+    pattern=r"^([1-9][0-9]{0,5}/[1-9][0-9]{0,5})?$",
+    description="how many / in how many seconds; empty: no limit",
+)
+
 
 class Environment(StrEnum):
     DEVELOPMENT = "development"
@@ -62,9 +67,36 @@ class Settings(BaseSettings):
     redis_url: Annotated[
         str | None, Field(description="redis://host:6379/0; empty: an in-process cache")
     ] = None
-    redis_timeout_seconds: Annotated[float, Field(gt=0, le=10)] = 0.25
+    redis_timeout_seconds: Annotated[
+        float, Field(gt=0, le=10, description="after which Redis is cut off until it answers again")
+    ] = 0.25
     inventory_ttl_seconds: Annotated[int, Field(ge=1)] = 5 * 60
+    catalogue_ttl_seconds: Annotated[int, Field(ge=1)] = 60
     popular_products_ttl_seconds: Annotated[int, Field(ge=1)] = 60 * 60
+
+    broker_url: Annotated[
+        str | None,
+        Field(description="Celery's, such as redis://host:6379/1, for `economy worker` and `beat`"),
+    ] = None
+    jobs_in_server: Annotated[
+        bool, Field(description="without a broker, `economy serve` runs the periodic jobs itself")
+    ] = True
+    jobs_every_seconds: Annotated[
+        int, Field(ge=1, le=3600, description="how often the jobs look whether something is due")
+    ] = 60
+
+    rate_limit_player_money: Annotated[
+        str, RATE, Field(description="purchases, uses and top-ups of one player")
+    ] = "120/10"
+    rate_limit_player_reads: Annotated[str, RATE] = "300/10"
+    rate_limit_server_money: Annotated[str, RATE, Field(description="of one server key")] = ""
+    rate_limit_server_reads: Annotated[str, RATE] = ""
+    rate_limit_failed_authentication: Annotated[
+        str, RATE, Field(description="bad credentials from one address")
+    ] = "30/60"
+    trusted_proxies: Annotated[
+        str, Field(description="addresses whose X-Forwarded-For is believed, by commas; * for all")
+    ] = "127.0.0.1"
 
     jwt_secret: Annotated[
         SecretStr, Field(description="HS256 secret of player tokens, at least 32 bytes")
@@ -112,7 +144,7 @@ class Settings(BaseSettings):
             url = parsed.render_as_string(hide_password=False)
         return url
 
-    @field_validator("redis_url", "jwt_jwks")
+    @field_validator("redis_url", "broker_url", "jwt_jwks")
     @classmethod
     def _empty_is_none(cls, value: str | None) -> str | None:
         return value or None

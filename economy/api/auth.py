@@ -1,22 +1,32 @@
 """From a request's headers to the actor: the one place that reads credentials."""
 
-from starlette.datastructures import Headers
+from starlette.requests import Request
 
+from economy.api.limits import note_failed_authentication
 from economy.api.tokens import PlayerTokens
 from economy.errors import Unauthenticated
+from economy.services import Services
 from economy.services.access import Actor
-from economy.services.server_key import ServerKeyService
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="economy"'}  # RFC 9110, section 11.6.1
 
 
 class Authenticator:
-    def __init__(self, tokens: PlayerTokens, server_keys: ServerKeyService) -> None:
+    def __init__(self, tokens: PlayerTokens, services: Services) -> None:
         self._tokens = tokens
-        self._server_keys = server_keys
+        self._services = services
 
-    async def actor_of(self, headers: Headers) -> Actor | None:
-        """None: anonymous. A bad credential is never taken for none: Unauthenticated."""
+    async def actor_of(self, request: Request) -> Actor | None:
+        """None: anonymous. A bad credential is never taken for none: Unauthenticated, or
+        RateLimited after too many of them."""
+        try:
+            return await self._actor_of(request)
+        except Unauthenticated:
+            await note_failed_authentication(self._services, request)
+            raise
+
+    async def _actor_of(self, request: Request) -> Actor | None:
+        headers = request.headers
         authorization, key = headers.get("authorization"), headers.get("x-api-key")
         if authorization is not None and key is not None:
             raise Unauthenticated("Send one credential: a token or a server key.")
@@ -33,7 +43,7 @@ class Authenticator:
         return Actor.player(await self._tokens.user_id_of(token.strip()))
 
     async def _server(self, key: str) -> Actor:
-        actor = await self._server_keys.find_actor(key)
+        actor = await self._services.server_keys.find_actor(key)
         if actor is None:
             raise Unauthenticated("The server key is not valid.")
         return actor

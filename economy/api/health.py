@@ -36,7 +36,7 @@ async def live() -> Live:
 async def ready(request: Request, response: Response) -> Ready:
     services: Services = request.app.state.services
     is_database_healthy = await services.database.is_healthy()
-    is_cache_healthy = await services.cache.is_healthy()
+    is_cache_healthy = await services.is_cache_healthy()
     response.status_code = 200 if is_database_healthy else 503
     status: Literal["ok", "degraded"] = "ok" if is_cache_healthy else "degraded"
     return Ready(

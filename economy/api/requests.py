@@ -8,6 +8,7 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from economy.api.limits import headers_of
 from economy.metrics import Metrics
 
 HEADER = "X-Request-Id"
@@ -35,7 +36,9 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = id_
+                headers = MutableHeaders(scope=message)
+                headers[HEADER] = id_
+                headers.update(headers_of(scope))
             await send(message)
 
         started_at = time.perf_counter()

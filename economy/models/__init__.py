@@ -8,8 +8,18 @@ through the layers: immutable, typed and cheap to make.
 
 from sqlmodel import SQLModel
 
-from economy.models import claim, inventory, product, server_key, transaction, user
+from economy.models import analytics, claim, inventory, job, product, server_key, transaction, user
 
-__all__ = ["claim", "inventory", "metadata", "product", "server_key", "transaction", "user"]
+__all__ = [
+    "analytics",
+    "claim",
+    "inventory",
+    "job",
+    "metadata",
+    "product",
+    "server_key",
+    "transaction",
+    "user",
+]
 
 metadata = SQLModel.metadata

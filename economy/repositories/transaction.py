@@ -1,13 +1,12 @@
 """SQL of the journal as it is read; posting writes it."""
 
 from collections.abc import Collection
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select, text, union_all
+from sqlalchemy import Select, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from economy.models.transaction import COMPLETED_PURCHASE, Transaction, TransactionRow
+from economy.models.transaction import Transaction, TransactionRow
 from economy.repositories.tables import columns_of, table_of
 
 _TRANSACTIONS = columns_of(Transaction, TransactionRow)
@@ -50,22 +49,3 @@ def _page_of_user(
     if kind is not None:
         statement = statement.where(_TABLE.c.kind == kind)
     return statement
-
-
-async def most_purchased(
-    session: AsyncSession, *, since: datetime, limit: int
-) -> list[tuple[int, int]]:
-    """(product id, purchases) by completed purchases since then; of equals the older product."""
-    purchases = func.count().label("purchases")
-    statement = (
-        select(_TABLE.c.product_id, purchases)
-        .where(
-            # literally the predicate of the partial index: a planner cannot prove a parameter
-            text(COMPLETED_PURCHASE),
-            _TABLE.c.created_at >= since,
-        )
-        .group_by(_TABLE.c.product_id)
-        .order_by(purchases.desc(), _TABLE.c.product_id)
-        .limit(limit)
-    )
-    return [(product_id, count) for product_id, count in await session.execute(statement)]

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
-from economy.cache import Cache
 from economy.database import Database
+from economy.rate_limits import RateLimits
+from economy.redis_client import RedisClient
 from economy.services.analytics import AnalyticsService
 from economy.services.inventory import InventoryService
+from economy.services.job import JobService
 from economy.services.product import ProductService
 from economy.services.purchase import PurchaseService
 from economy.services.seed import SeedService
@@ -20,7 +22,8 @@ from economy.settings import Settings
 class Services:
     settings: Settings
     database: Database
-    cache: Cache
+    redis: RedisClient | None
+    rate_limits: RateLimits
     users: UserService
     products: ProductService
     inventory: InventoryService
@@ -30,3 +33,8 @@ class Services:
     server_keys: ServerKeyService
     verification: VerificationService
     seed: SeedService
+    jobs: JobService
+
+    async def is_cache_healthy(self) -> bool:
+        """True without Redis: none is missing then."""
+        return self.redis is None or await self.redis.ping()

@@ -1,18 +1,44 @@
-"""What sells: the products with the most completed purchases of the last days."""
+"""What sells: the products with the most completed purchases of the last days.
 
-from collections.abc import Sequence
+Hours that are over are counted once; a ranking adds up those counts, and looks into the journal
+only for both ends of the window. So its cost grows neither with history nor with a busy week.
+"""
+
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import orjson
 
-from economy.cache import POPULAR_PRODUCTS_KEY, Cache
+from economy.cache_refresh import RefreshedValue
 from economy.database import Database
-from economy.repositories.transaction import most_purchased
+from economy.jobs import Job
+from economy.metrics import Metrics
+from economy.redis_client import RedisClient
+from economy.repositories.analytics import (
+    HOUR,
+    count_hour,
+    delete_hours,
+    is_written_since_before,
+    most_purchased,
+    start_of_hour,
+)
+from economy.repositories.job import (
+    job_done_until,
+    job_done_until_for_update,
+    set_job_done_until,
+)
 from economy.services import bounds
 from economy.services.access import Actor, authenticated
 
 WINDOW = timedelta(days=7)
+# A purchase bears the time at which it was decided, and is seen when it commits: how much later
+# that may be, and how far clocks may differ.
+GRACE = timedelta(minutes=5)
+
+POPULAR_PRODUCTS = "popular_products"
+
+logger = logging.getLogger(__name__)
 
 
 class PopularProduct(NamedTuple):
@@ -22,26 +48,65 @@ class PopularProduct(NamedTuple):
 
 
 class AnalyticsService:
-    def __init__(self, database: Database, cache: Cache, *, ttl_seconds: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        client: RedisClient | None,
+        *,
+        ttl_seconds: int,
+        metrics: Metrics,
+    ) -> None:
         self._database = database
-        self._cache = cache
-        self._ttl_seconds = ttl_seconds
+        self._ranking = RefreshedValue(
+            client, self._compute, name=POPULAR_PRODUCTS, ttl_seconds=ttl_seconds, metrics=metrics
+        )
 
     async def popular_products(self, actor: Actor | None, *, limit: int) -> list[PopularProduct]:
         """Most purchases first; of equals the older product (smaller id). Up to an hour old."""
         authenticated(actor)
         bounds.check_limit(limit)
-        values = await self._cache.read_through(
-            [POPULAR_PRODUCTS_KEY], self._ttl_seconds, self._load
-        )
-        ranking = orjson.loads(values[POPULAR_PRODUCTS_KEY])[:limit]
+        ranking = orjson.loads(await self._ranking.read())[:limit]
         return [
             PopularProduct(rank, product_id, purchases)
             for rank, (product_id, purchases) in enumerate(ranking, start=1)
         ]
 
-    async def _load(self, keys: Sequence[str]) -> dict[str, bytes]:
+    async def _compute(self) -> bytes:
         """As long as anybody may ask for: every `limit` is a part of it."""
-        since = datetime.now(UTC) - WINDOW
-        ranking = await self._database.read(most_purchased, since=since, limit=bounds.MAX_PAGE)
-        return dict.fromkeys(keys, orjson.dumps(ranking))
+        now = datetime.now(UTC)
+        # two statements: what was counted before the second one never changes
+        counted_until = await self._database.read(job_done_until, Job.COUNT_PURCHASES)
+        ranking = await self._database.read(
+            most_purchased,
+            since=now - WINDOW,
+            until=now + GRACE,  # by the clock of another server
+            counted_until=counted_until,
+            limit=bounds.MAX_PAGE,
+        )
+        return orjson.dumps(ranking)
+
+    async def count_purchases(self) -> bool:
+        """Count the hours that are over, oldest first, each once. False: there was none."""
+        has_counted = False
+        while await self._count_next_hour():
+            has_counted = True
+        return has_counted
+
+    async def _count_next_hour(self) -> bool:
+        now = datetime.now(UTC)
+        async with self._database.unit_of_work() as session:
+            done_until = await job_done_until_for_update(session, Job.COUNT_PURCHASES)
+            hour = max(done_until, start_of_hour(now - WINDOW))
+            if hour + HOUR + GRACE > now:
+                return False
+            if await is_written_since_before(session, hour + HOUR):
+                logger.warning("purchases of %s are counted later: not all have ended", hour)
+                return False
+            await count_hour(session, hour)
+            await set_job_done_until(session, Job.COUNT_PURCHASES, hour + HOUR)
+        return True
+
+    async def delete_expired(self) -> None:
+        """Counts of hours that no ranking asks for any more."""
+        async with self._database.unit_of_work() as session:
+            await delete_hours(session, before=start_of_hour(datetime.now(UTC) - WINDOW))

@@ -1,12 +1,13 @@
 """What users hold: reading it through the cache, and using it up."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import orjson
 
-from economy.cache import Cache, inventory_key
+from economy.cache import Cache
+from economy.cache_store import Key
 from economy.database import Database
 from economy.errors import UserNotFound
 from economy.models.inventory import InventoryRow
@@ -26,13 +27,10 @@ from economy.services.posting_queue import PostingQueue
 
 
 class InventoryService:
-    def __init__(
-        self, database: Database, cache: Cache, queue: PostingQueue, *, ttl_seconds: int
-    ) -> None:
+    def __init__(self, database: Database, cache: Cache[bytes], queue: PostingQueue) -> None:
         self._database = database
         self._cache = cache
         self._queue = queue
-        self._ttl_seconds = ttl_seconds
 
     async def use_item(
         self,
@@ -67,31 +65,33 @@ class InventoryService:
     ) -> list[InventoryRow]:
         """One user's items in the order of first purchase. Raises Forbidden, UserNotFound."""
         number = readable_user_id(actor, user_id)
-        items = (await self.inventories([number]))[number]
-        if not items and not await self._database.read(users_by_id, [number]):
+        items = (await self.inventories([number])).get(number)
+        if items is None:
             raise UserNotFound(user_id)
         return of_type(items, type_)
 
     async def inventories(self, user_ids: Sequence[int]) -> dict[int, list[InventoryRow]]:
-        """Many users' items, from the cache where possible. The caller has checked the right."""
-        users = {inventory_key(user_id): user_id for user_id in user_ids}
+        """The items of those users that exist, from the cache where possible.
 
-        async def load(keys: Sequence[str]) -> dict[str, bytes]:
-            items: dict[int, list[InventoryRow]] = {users[key]: [] for key in keys}
-            for item in await self._database.read(items_held, list(items)):
-                items[item.user_id].append(item)
-            return {key: _encoded(items[users[key]]) for key in keys}
+        The caller has checked the right.
+        """
+        values = await self._cache.read_through(user_ids, self._load)
+        return {int(user_id): _decoded(value) for user_id, value in values.items()}
 
-        values = await self._cache.read_through(list(users), self._ttl_seconds, load)
-        return {user_id: _decoded(values[key]) for key, user_id in users.items()}
+    async def _load(self, user_ids: Sequence[Key]) -> dict[Key, bytes]:
+        ids = [int(user_id) for user_id in user_ids]
+        items: dict[int, list[InventoryRow]] = {}
+        for item in await self._database.read(items_held, ids):
+            items.setdefault(item.user_id, []).append(item)
+        # who holds nothing may not even exist
+        rest = [user_id for user_id in ids if user_id not in items]
+        users = await self._database.read(users_by_id, rest) if rest else []
+        items.update({user.id: [] for user in users})
+        return {user_id: _encoded(mine) for user_id, mine in items.items()}
 
 
 def of_type(items: list[InventoryRow], type_: str | None) -> list[InventoryRow]:
     return items if type_ is None else [item for item in items if item.product_type == type_]
-
-
-async def forget_inventories(cache: Cache, user_ids: Collection[int]) -> None:
-    await cache.forget([inventory_key(user_id) for user_id in user_ids])
 
 
 def _encoded(items: list[InventoryRow]) -> bytes:

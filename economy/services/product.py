@@ -1,12 +1,18 @@
 """The catalogue: reading and editing it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
+from economy.cache import Cache, Load
+from economy.cache_store import Key
 from economy.database import Database
 from economy.errors import ProductNotFound, invalid
 from economy.models.product import ProductRow, ProductType
+from economy.redis_client import RedisUnavailable
 from economy.repositories.product import (
     insert_product,
     products_after,
@@ -19,8 +25,20 @@ from economy.services.pages import Page, cursor_of, position_of
 
 
 class ProductService:
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self,
+        database: Database,
+        catalogue: Cache[bytes],
+        in_process: Cache[list[ProductRow]],
+    ) -> None:
+        """Both caches hold lists of products: of one product under its id, and pages.
+
+        `in_process` saves the round trip and the decoding. Its entries live so short that an edit
+        in another process need not reach it.
+        """
         self._database = database
+        self._catalogue = catalogue
+        self._in_process = in_process
 
     async def create_product(
         self,
@@ -36,10 +54,13 @@ class ProductService:
         require_scope(actor, Scope.CATALOG_WRITE)
         values = {"name": name, "description": description, "price": price, "is_active": is_active}
         _check(values)
-        async with self._database.unit_of_work() as session:
-            return await insert_product(
-                session, {**values, "type": type_.value}, created_at=datetime.now(UTC)
-            )
+        try:
+            async with self._database.unit_of_work() as session:
+                return await insert_product(
+                    session, {**values, "type": type_.value}, created_at=datetime.now(UTC)
+                )
+        finally:  # also of a commit whose outcome is unknown
+            await self._forget_catalogue()
 
     async def update_product(
         self, actor: Actor | None, product_id: str, changes: dict[str, Any]
@@ -53,8 +74,11 @@ class ProductService:
         number = parse_id(product_id)
         row = None
         if number is not None and changes:
-            async with self._database.unit_of_work() as session:
-                row = await update_product(session, number, changes)
+            try:
+                async with self._database.unit_of_work() as session:
+                    row = await update_product(session, number, changes)
+            finally:
+                await self._forget_catalogue()
         elif number is not None:
             row = (await self.products([number])).get(number)
         if row is None:
@@ -63,7 +87,8 @@ class ProductService:
 
     async def products(self, ids: Collection[int]) -> dict[int, ProductRow]:
         """Many products by id."""
-        return {row.id: row for row in await self._database.read(products_by_id, ids)}
+        found = await self._through_caches(list(ids), self._load_products)
+        return {row.id: row for rows in found.values() for row in rows}
 
     async def list_products(
         self, actor: Actor | None, *, type_: str | None, first: int, after: str | None
@@ -74,14 +99,49 @@ class ProductService:
         """
         actor = authenticated(actor)
         bounds.check_page(first)
-        rows = await self._database.read(
-            products_after,
-            after_id=position_of(after) or 0,
-            type_=type_,
-            only_active=Scope.CATALOG_WRITE not in actor.scopes,
-            limit=first + 1,  # one more tells whether there is a next page
-        )
+        after_id = position_of(after) or 0
+        only_active = Scope.CATALOG_WRITE not in actor.scopes
+
+        async def load(pages: Sequence[Key]) -> dict[Key, list[ProductRow]]:
+            rows = await self._database.read(
+                products_after,
+                after_id=after_id,
+                type_=type_,
+                only_active=only_active,
+                limit=first + 1,  # one more tells whether there is a next page
+            )
+            return dict.fromkeys(pages, rows)
+
+        page = f"page:{type_ or 'any'}:{'on-sale' if only_active else 'all'}:{first}:{after_id}"
+        rows = (await self._through_caches([page], load))[page]
         return Page.cut(rows, first, after, lambda row: cursor_of(row.id))
+
+    async def _through_caches(
+        self, keys: Sequence[Key], load: Load[list[ProductRow]]
+    ) -> dict[Key, list[ProductRow]]:
+        async def load_encoded(keys: Sequence[Key]) -> dict[Key, bytes]:
+            loaded = await load(keys)
+            return {key: orjson.dumps([tuple(row) for row in rows]) for key, rows in loaded.items()}
+
+        async def load_decoded(keys: Sequence[Key]) -> dict[Key, list[ProductRow]]:
+            found = await self._catalogue.read_through(keys, load_encoded)
+            return {
+                key: [ProductRow._make(row) for row in orjson.loads(value)]
+                for key, value in found.items()
+            }
+
+        return await self._in_process.read_through(keys, load_decoded)
+
+    async def _load_products(self, ids: Sequence[Key]) -> Mapping[Key, list[ProductRow]]:
+        rows = await self._database.read(products_by_id, [int(id_) for id_ in ids])
+        return {row.id: [row] for row in rows}
+
+    async def _forget_catalogue(self) -> None:
+        """Any page may show what was edited: all of it goes. The process' own last: it would
+        otherwise take what is old from the other."""
+        with suppress(RedisUnavailable):  # void anyway, when it comes back
+            await self._catalogue.start_generation()
+        await self._in_process.start_generation()
 
 
 def _check(values: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import strawberry
 
 from economy.api.graphql.context import Info
 from economy.api.graphql.product import Product, load_product
+from economy.rate_limits import Act
 
 
 @strawberry.type(description="A product and its place among those that sell best.")
@@ -32,6 +33,7 @@ class AnalyticsQuery:
         info: Info,
         limit: Annotated[int, strawberry.argument(description="How many at most, 1 to 100.")] = 5,
     ) -> list[PopularProduct] | None:
+        await info.context.limits.take(Act.READ)
         ranking = await info.context.services.analytics.popular_products(
             info.context.actor, limit=limit
         )

@@ -10,7 +10,8 @@ from economy.api.graphql.errors import member_of
 from economy.api.graphql.inventory import InventoryItem
 from economy.api.graphql.transaction import Transaction
 from economy.api.graphql.user import User
-from economy.errors import EconomyError
+from economy.errors import Decline, EconomyError
+from economy.rate_limits import Act
 from economy.services.operations import Booking as ServiceBooking
 
 
@@ -26,16 +27,25 @@ class Booking:
 
 
 async def book(
-    info: Info, call: Awaitable[ServiceBooking], success: Callable[..., Any], *, with_item: bool
+    info: Info,
+    call: Callable[[], Awaitable[ServiceBooking]],
+    success: Callable[..., Any],
+    *,
+    with_item: bool,
 ) -> Any:
-    """Run one money operation and make its answer."""
+    """Run one money operation and make its answer. Raises RateLimited."""
     context = info.context
+    turn = await context.limits.take(Act.MONEY)
     try:
-        booking = await call
+        booking = await call()
     except EconomyError as error:
+        if isinstance(error, Decline) and error.replayed:
+            await context.limits.make_replay_cheap(turn)
         return member_of(error)
     finally:
         context.renew_loaders()
+    if booking.replayed:
+        await context.limits.make_replay_cheap(turn)
     if booking.product is not None:
         context.loaders.products.prime(booking.product.id, booking.product)
     answer = {

@@ -3,14 +3,16 @@
 import strawberry
 
 from economy.api.graphql.loaders import Loaders
+from economy.api.limits import RequestLimits
 from economy.services import Services
 from economy.services.access import Actor
 
 
 class Context:
-    def __init__(self, services: Services, actor: Actor | None) -> None:
+    def __init__(self, services: Services, actor: Actor | None, limits: RequestLimits) -> None:
         self.services = services
         self.actor = actor
+        self.limits = limits
         self.loaders = Loaders(services)
 
     def renew_loaders(self) -> None:

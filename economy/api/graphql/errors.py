@@ -141,6 +141,7 @@ MEMBERS: dict[type[errors.EconomyError], tuple[type, Callable[[Any], dict[str, A
 TOP_LEVEL: tuple[type[errors.EconomyError], ...] = (
     errors.Unauthenticated,
     errors.Forbidden,
+    errors.RateLimited,
     errors.ConcurrencyConflict,
     errors.Unavailable,
     errors.ConnectionLost,
@@ -162,4 +163,6 @@ def extensions_of(error: errors.EconomyError) -> dict[str, Any]:
     extensions: dict[str, Any] = {"code": error.code.value, "retryable": error.retryable}
     if isinstance(error, errors.InvalidInput):
         extensions["field"] = _camel(error.problems[0].path)
+    if isinstance(error, errors.RateLimited):
+        extensions["retryAfter"] = error.retry_after
     return extensions

@@ -26,7 +26,8 @@ from economy.api.graphql.documents import Documents
 from economy.api.graphql.graphiql import graphiql_response
 from economy.api.graphql.negotiation import GRAPHQL_RESPONSE, JSON, response_type, wants_page
 from economy.api.graphql.parameters import BadRequest, Parameters, read_parameters
-from economy.errors import EconomyError
+from economy.api.limits import RequestLimits
+from economy.errors import EconomyError, RateLimited
 from economy.services import Services
 
 VARY = {"Vary": "Accept"}
@@ -67,13 +68,13 @@ class GraphQLEndpoint:
             return _answer(request_error(message), JSON, 406)
         try:
             parameters = await read_parameters(request)
-            actor = await authenticator.actor_of(request.headers)
-            return await self._execute(parameters, Context(services, actor), media)
+            actor = await authenticator.actor_of(request)
+            context = Context(services, actor, RequestLimits(request.scope, services, actor))
+            return await self._execute(parameters, context, media)
         except BadRequest as error:
             return _answer(request_error(error.message), media, error.status, error.headers)
         except EconomyError as error:
-            status, headers = (503, {"Retry-After": "1"}) if error.retryable else (401, CHALLENGE)
-            return _answer(refusal(error), media, status, headers)
+            return _answer(refusal(error), media, *_status_of(error))
         except Exception as error:
             return _answer(internal_error(error), media, 500)
 
@@ -100,6 +101,13 @@ class GraphQLEndpoint:
         if isawaitable(result):
             result = await result
         return _answer(formatted(result), media, refused if result.data is None else 200)
+
+
+def _status_of(error: EconomyError) -> tuple[int, dict[str, str]]:
+    """Status and headers where nothing was executed: who asks is unknown, or has to wait."""
+    if isinstance(error, RateLimited):
+        return 429, {"Retry-After": str(error.retry_after)}
+    return (503, {"Retry-After": "1"}) if error.retryable else (401, CHALLENGE)
 
 
 def _answer(

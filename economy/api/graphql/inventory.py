@@ -10,6 +10,7 @@ from economy.api.graphql.product import Product, load_product
 from economy.api.graphql.scalars import ProductType, given, value_of
 from economy.errors import UserNotFound
 from economy.models.inventory import InventoryRow
+from economy.rate_limits import Act
 from economy.services.access import reading_user_id
 from economy.services.inventory import of_type
 
@@ -42,10 +43,12 @@ class InventoryItem:
 
 async def load_inventory(
     info: Info, user_id: int, type_: ProductType | None
-) -> list[InventoryItem]:
-    """The right to read this user has been checked."""
-    items = await info.context.loaders.inventories.load(user_id)
-    return [InventoryItem.of(row) for row in of_type(items or [], value_of(type_))]
+) -> list[InventoryItem] | None:
+    """None: there is no such user. The right to read this one has been checked."""
+    rows = await info.context.loaders.inventories.load(user_id)
+    if rows is None:
+        return None
+    return [InventoryItem.of(row) for row in of_type(rows, value_of(type_))]
 
 
 @strawberry.type
@@ -63,7 +66,8 @@ class InventoryQuery:
         type_: TypeFilter = strawberry.UNSET,
     ) -> list[InventoryItem] | None:
         number = reading_user_id(info.context.actor, given(user_id))
-        items = await info.context.loaders.inventories.load(number)
-        if not items and await info.context.loaders.users.load(number) is None:
+        await info.context.limits.take(Act.READ)
+        items = await load_inventory(info, number, type_)
+        if items is None:
             raise UserNotFound(str(number))
-        return await load_inventory(info, number, type_)
+        return items

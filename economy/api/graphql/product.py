@@ -11,6 +11,7 @@ from economy.api.graphql.scalars import Amount, ProductType, given, value_of
 from economy.errors import EconomyError
 from economy.models import product as model
 from economy.models.product import ProductRow
+from economy.rate_limits import Act
 from economy.services.access import authenticated, parse_id
 from economy.services.pages import Page
 
@@ -74,6 +75,7 @@ class ProductQuery:
         id: Annotated[strawberry.ID, strawberry.argument(description="The product's id.")],  # noqa: A002
     ) -> Product | None:
         authenticated(info.context.actor)
+        await info.context.limits.take(Act.READ)
         number = parse_id(id)
         row = None if number is None else await info.context.loaders.products.load(number)
         return None if row is None else Product.of(row)
@@ -94,6 +96,7 @@ class ProductQuery:
             str | None, strawberry.argument(description="The cursor of the last product seen.")
         ] = strawberry.UNSET,
     ) -> ProductConnection | None:
+        await info.context.limits.take(Act.READ)
         page = await info.context.services.products.list_products(
             info.context.actor,
             type_=value_of(type_),

@@ -1,5 +1,6 @@
 """Buying a product."""
 
+from functools import partial
 from typing import Annotated
 
 import strawberry
@@ -71,7 +72,8 @@ class PurchaseMutation:
         info: Info,
         input: Annotated[PurchaseInput, strawberry.argument(description="What to buy.")],  # noqa: A002
     ) -> PurchaseResult | None:
-        call = info.context.services.purchases.purchase(
+        call = partial(
+            info.context.services.purchases.purchase,
             info.context.actor,
             product_id=input.product_id,
             quantity=input.quantity,

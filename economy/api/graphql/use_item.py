@@ -1,5 +1,6 @@
 """Using up what is held."""
 
+from functools import partial
 from typing import Annotated
 
 import strawberry
@@ -59,7 +60,8 @@ class UseItemMutation:
         info: Info,
         input: Annotated[UseItemInput, strawberry.argument(description="What to use up.")],  # noqa: A002
     ) -> UseItemResult | None:
-        call = info.context.services.inventory.use_item(
+        call = partial(
+            info.context.services.inventory.use_item,
             info.context.actor,
             product_id=input.product_id,
             quantity=input.quantity,

@@ -12,6 +12,7 @@ from economy.api.graphql.scalars import Amount, TransactionKind, given, value_of
 from economy.api.graphql.transaction import TransactionConnection
 from economy.errors import EconomyError
 from economy.models.user import UserRow
+from economy.rate_limits import Act
 from economy.services.access import authenticated, parse_id, require_may_read
 from economy.services.user import HistoryPage
 
@@ -72,6 +73,7 @@ class UserQuery:
         actor = authenticated(info.context.actor)
         if actor.user_id is None:
             return None
+        await info.context.limits.take(Act.READ)
         row = await info.context.loaders.users.load(actor.user_id)
         return None if row is None else User.of(row, info.context)
 
@@ -83,6 +85,7 @@ class UserQuery:
     ) -> User | None:
         number = parse_id(id)
         require_may_read(info.context.actor, number)
+        await info.context.limits.take(Act.READ)
         row = None if number is None else await info.context.loaders.users.load(number)
         return None if row is None else User.of(row, info.context)
 

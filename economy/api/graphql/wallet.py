@@ -1,5 +1,6 @@
 """Crediting a user's balance."""
 
+from functools import partial
 from typing import Annotated
 
 import strawberry
@@ -56,7 +57,8 @@ class WalletMutation:
         info: Info,
         input: Annotated[AddFundsInput, strawberry.argument(description="Whom and how much.")],  # noqa: A002
     ) -> AddFundsResult | None:
-        call = info.context.services.wallet.add_funds(
+        call = partial(
+            info.context.services.wallet.add_funds,
             info.context.actor,
             user_id=input.user_id,
             amount=input.amount,

@@ -35,9 +35,10 @@ KEY_MISSING = errors.IdempotencyKeyMissing()
 KEY_REUSED = errors.IdempotencyKeyReused("order-1")
 UNAVAILABLE = errors.Unavailable()
 CONFLICT = errors.ConcurrencyConflict()
+RATE_LIMITED = errors.RateLimited(4, "money", 120, 10)
 
 # every endpoint that needs a credential
-ALWAYS = (UNAUTHENTICATED, UNAVAILABLE)
+ALWAYS = (UNAUTHENTICATED, RATE_LIMITED, UNAVAILABLE)
 # every endpoint that takes a body
 _UNREADABLE = (
     problem(400, CODES[400], "The body is not JSON."),

@@ -37,6 +37,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.INVALID_INPUT: 422,
     ErrorCode.IDEMPOTENCY_KEY_MISSING: 400,
     ErrorCode.IDEMPOTENCY_KEY_REUSED: 422,
+    ErrorCode.RATE_LIMITED: 429,
     ErrorCode.CONFLICT: 503,
     ErrorCode.UNAVAILABLE: 503,
 }
@@ -117,7 +118,7 @@ async def _on_economy_error(request: Request, error: Exception) -> JSONResponse:
     if error.code is ErrorCode.UNAUTHENTICATED:
         headers |= CHALLENGE
     if error.retryable:
-        headers["Retry-After"] = "1"
+        headers["Retry-After"] = str(getattr(error, "retry_after", 1))
     if isinstance(error, Decline) and error.replayed:
         headers[REPLAYED] = "true"
     return _response(problem_of(error, is_in_body=request.method != "GET"), headers)

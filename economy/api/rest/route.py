@@ -1,4 +1,5 @@
-"""The route class of every endpoint: who asks is known before the body is read; JSON is strict."""
+"""The route class of every endpoint: who asks, and how often, is known before the body is read;
+JSON is strict."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -10,6 +11,10 @@ from starlette.exceptions import HTTPException
 
 from economy.api.auth import Authenticator
 from economy.api.body import read_body
+from economy.api.limits import RequestLimits
+from economy.api.rest.errors import REPLAYED
+from economy.errors import Decline
+from economy.rate_limits import Act
 from economy.services.access import authenticated
 
 
@@ -19,8 +24,19 @@ class Route(APIRoute):
 
         async def handler(request: Request) -> Response:
             authenticator: Authenticator = request.app.state.authenticator
-            request.state.actor = authenticated(await authenticator.actor_of(request.headers))
-            return await handle(_StrictRequest(request.scope, request.receive))
+            actor = authenticated(await authenticator.actor_of(request))
+            request.state.actor = actor
+            limits = RequestLimits(request.scope, request.app.state.services, actor)
+            turn = await limits.take(Act.READ if request.method == "GET" else Act.MONEY)
+            try:
+                response = await handle(_StrictRequest(request.scope, request.receive))
+            except Decline as decline:
+                if decline.replayed:
+                    await limits.make_replay_cheap(turn)
+                raise
+            if REPLAYED in response.headers:
+                await limits.make_replay_cheap(turn)
+            return response
 
         return handler
 

@@ -1,0 +1,207 @@
+"""Where cached values lie: in the process, or in Redis for all of them.
+
+A reader that misses places a lease before it reads the database, and fills only while its lease
+still stands; a writer deletes value and lease after its commit. So a reader that raced the commit
+cannot put the old value back, however slow it is.
+"""
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from economy.redis_client import PREFIX, Command, RedisClient, RedisUnavailable
+
+LEASE_TTL_SECONDS = 3  # of a reader that died; a slower one fills nothing
+GENERATION_TTL_SECONDS = 30 * 24 * 3600
+MOST_ENTRIES_IN_PROCESS = 20_000
+
+Key = int | str
+Value = TypeVar("Value")
+
+
+class Lease(NamedTuple):
+    """What a reader shows when it fills: of those that miss the same key, the first one may."""
+
+    token: str
+    keys: Collection[Key]
+    generation: bytes = b""
+
+
+NO_LEASE = Lease("", ())
+
+
+class Store(Protocol[Value]):
+    async def read_or_lease(self, keys: Sequence[Key]) -> tuple[dict[Key, Value], Lease]:
+        """The values that there are; a lease is placed on what is missing and has none."""
+
+    async def fill(self, values: Mapping[Key, Value], lease: Lease) -> int:
+        """Store what was leased. Says how many were refused, as their lease was lost."""
+
+    async def forget(self, keys: Collection[Key]) -> None:
+        """Delete values and leases. Raises RedisUnavailable."""
+
+    async def start_generation(self) -> None:
+        """Forget everything, however much there is, at one stroke. Raises RedisUnavailable."""
+
+
+class MemoryStore(Generic[Value]):
+    """One process' own. The entry that was filled first goes first when it is full."""
+
+    def __init__(self, ttl_seconds: float) -> None:
+        self._ttl_seconds = ttl_seconds
+        self._values: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
+        self._leases: OrderedDict[Key, tuple[float, str]] = OrderedDict()
+
+    async def read_or_lease(self, keys: Sequence[Key]) -> tuple[dict[Key, Value], Lease]:
+        now = time.monotonic()
+        found: dict[Key, Value] = {}
+        leased: list[Key] = []
+        for key in keys:
+            entry = self._values.get(key)
+            if entry is not None and entry[0] > now:
+                found[key] = entry[1]
+            elif now >= self._leases.get(key, (0.0, ""))[0] + LEASE_TTL_SECONDS:
+                leased.append(key)
+        if not leased:
+            return found, NO_LEASE
+        lease = Lease(secrets.token_hex(8), leased)
+        self._leases.update(dict.fromkeys(leased, (now, lease.token)))
+        while len(self._leases) > MOST_ENTRIES_IN_PROCESS:  # of readers that failed
+            self._leases.popitem(last=False)
+        return found, lease
+
+    async def fill(self, values: Mapping[Key, Value], lease: Lease) -> int:
+        refused = 0
+        for key in lease.keys:
+            if key not in values:
+                continue
+            leased_at, token = self._leases.get(key, (0.0, ""))
+            if token != lease.token:
+                refused += 1
+                continue
+            del self._leases[key]
+            # counted from before it was read: a value is never older than its lifetime
+            self._values[key] = (leased_at + self._ttl_seconds, values[key])
+            self._values.move_to_end(key)
+        while len(self._values) > MOST_ENTRIES_IN_PROCESS:
+            self._values.popitem(last=False)
+        return refused
+
+    async def forget(self, keys: Collection[Key]) -> None:
+        for key in keys:
+            self._values.pop(key, None)
+            self._leases.pop(key, None)
+
+    async def start_generation(self) -> None:
+        self._values.clear()
+        self._leases.clear()
+
+
+# A value counts only while it begins with the current generation of its cache. A generation begins
+# with the id of the server's run: after a restart from a snapshot, or on another node, what was
+# forgotten may be there again.
+# KEYS: generations; ARGV: lifetime in seconds, 'keep' or 'renew'.
+_GENERATIONS = """
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local time = redis.call('TIME')
+local current = {}
+for i, key in ipairs(KEYS) do
+  current[i] = redis.call('GET', key)
+  if ARGV[2] == 'renew' or not current[i] or string.sub(current[i], 1, #run) ~= run then
+    current[i] = run .. string.format('%010d%06d', time[1], time[2])
+    redis.call('SET', key, current[i], 'EX', ARGV[1])
+  end
+end
+return current
+"""
+GENERATION_BYTES = 40 + 16  # of the run, of its time in microseconds
+
+# KEYS: value and lease, in turn; ARGV: lease, lifetime in seconds, values.
+_FILL = """
+local refused = 0
+for i = 1, #KEYS, 2 do
+  if redis.call('GET', KEYS[i + 1]) == ARGV[1] then
+    redis.call('SET', KEYS[i], ARGV[2 + (i + 1) / 2], 'EX', ARGV[2])
+    redis.call('DEL', KEYS[i + 1])
+  else
+    refused = refused + 1
+  end
+end
+return refused
+"""
+
+
+def generations(names: Sequence[str], how: str) -> Command:
+    """The command that answers with the generations of these caches. `how`: keep or renew."""
+    keys = [f"{PREFIX}:{name}:generation" for name in names]
+    return ("EVAL", _GENERATIONS, len(keys), *keys, GENERATION_TTL_SECONDS, how)
+
+
+class RedisStore:
+    """Shared by all processes. While Redis is not to be trusted, everything is missing."""
+
+    def __init__(self, client: RedisClient, name: str, ttl_seconds: int) -> None:
+        self._client = client
+        self._name = name
+        self._ttl_seconds = ttl_seconds
+        self._generation_key = f"{PREFIX}:{name}:generation"
+
+    async def read_or_lease(self, keys: Sequence[Key]) -> tuple[dict[Key, bytes], Lease]:
+        if not self._client.is_trusted:
+            return {}, NO_LEASE
+        try:
+            names = [self._key(key) for key in keys]
+            generation, *entries = await self._client.execute("MGET", self._generation_key, *names)
+            found = {
+                key: entry[GENERATION_BYTES:]
+                for key, entry in zip(keys, entries, strict=True)
+                if entry is not None and entry[:GENERATION_BYTES] == generation
+            }
+            missing = [key for key in keys if key not in found]
+            return found, await self._place_lease(missing) if missing else NO_LEASE
+        except RedisUnavailable:
+            return {}, NO_LEASE
+
+    async def _place_lease(self, keys: Sequence[Key]) -> Lease:
+        token = secrets.token_hex(8)
+        (generation,), *placed = await self._client.execute_all(
+            [
+                generations([self._name], "keep"),
+                *(
+                    ("SET", f"{self._key(key)}:lease", token, "NX", "EX", LEASE_TTL_SECONDS)
+                    for key in keys
+                ),
+            ]
+        )
+        mine = [key for key, is_mine in zip(keys, placed, strict=True) if is_mine]
+        return Lease(token, mine, generation)
+
+    async def fill(self, values: Mapping[Key, bytes], lease: Lease) -> int:
+        leased = [key for key in lease.keys if key in values]
+        if not leased:
+            return 0
+        names = [name for key in leased for name in self._names(key)]
+        entries = [lease.generation + values[key] for key in leased]
+        try:
+            refused: int = await self._client.execute(
+                "EVAL", _FILL, len(names), *names, lease.token, self._ttl_seconds, *entries
+            )
+        except RedisUnavailable:
+            return 0
+        return refused
+
+    async def forget(self, keys: Collection[Key]) -> None:
+        await self._client.execute("UNLINK", *(name for key in keys for name in self._names(key)))
+
+    async def start_generation(self) -> None:
+        await self._client.execute(*generations([self._name], "renew"))
+
+    def _key(self, key: Key) -> str:
+        """The braces keep a value and its lease on one node of a Redis cluster."""
+        return f"{PREFIX}:{self._name}:{{{key}}}"
+
+    def _names(self, key: Key) -> tuple[str, str]:
+        name = self._key(key)
+        return name, f"{name}:lease"

@@ -1,0 +1,38 @@
+"""Periodic jobs: their names, how often each is triggered, and the loop inside the server.
+
+A trigger does no harm: a job knows itself what is due, and of several processes one does it. So
+workers of Celery, several servers, or both, may all trigger it.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+
+logger = logging.getLogger(__name__)
+
+
+class Job(StrEnum):
+    RESET_INVENTORY_CACHE = "reset_inventory_cache"  # daily, at midnight UTC
+    COUNT_PURCHASES = "count_purchases"  # hourly, behind the hour that is over
+    DELETE_EXPIRED = "delete_expired"  # daily
+
+
+# Of one run; half a minute later it is killed. A catch-up of days takes seconds.
+TIME_LIMIT_SECONDS = 10 * 60
+
+Run = Callable[[Job], Awaitable[object]]
+
+
+async def run_jobs(run: Run, *, every_seconds: float) -> None:
+    """Trigger every job, at once and then again and again, until this is cancelled."""
+    while True:
+        for job in Job:
+            try:
+                async with asyncio.timeout(TIME_LIMIT_SECONDS):
+                    await run(job)
+            except Exception:
+                logger.exception("the job %s failed: it is tried again", job.value)
+        # several processes do not stay in step
+        await asyncio.sleep(every_seconds * random.uniform(0.8, 1.2))

@@ -1,0 +1,185 @@
+"""The connection to Redis: commands of one moment share a round trip, and a breaker for bad days.
+
+The first failure cuts Redis off: nobody waits for it, or asks it, until it has come back. Meanwhile
+others may have missed what this process could not tell them. So a comeback takes two steps: first
+writes go through again, then what is cached is declared void, and only then is it read again.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from economy.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+Command = Sequence[str | bytes | int | float]
+
+PREFIX = "economy:2"  # of every key; the number is the form of the values: raise it when it changes
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 1.0
+ROUND_TRIPS = 2  # under way at once: what arrives meanwhile shares the next one
+MOST_COMMANDS = 500  # in one round trip
+
+
+class RedisUnavailable(Exception):
+    """Redis has failed, or is cut off because it has."""
+
+
+class State(Enum):
+    UP = "up"
+    RETURNING = "returning"  # takes writes; what it has cached cannot be trusted yet
+    DOWN = "down"
+
+
+class RedisClient:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        greeting: Command,
+        renewal: Command,
+        metrics: Metrics,
+    ) -> None:
+        """`greeting` is the first command on each new connection; `renewal` voids what is cached:
+        Redis is back once it has succeeded."""
+        self._redis = Redis.from_url(
+            url,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            retry=Retry(NoBackoff(), 0),
+            redis_connect_func=self._greet,
+        )
+        self._timeout_seconds = timeout_seconds
+        self._greeting = greeting
+        self._renewal = renewal
+        self._state_metric = metrics.redis_up
+        self._state = State.UP
+        self._state_metric.set(1)
+        self._waiting: deque[tuple[Sequence[Command], asyncio.Future[list[Any]]]] = deque()
+        self._trips: set[asyncio.Task[None]] = set()
+        self._comeback: asyncio.Task[None] | None = None
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether what is read from Redis may be believed."""
+        return self._state is State.UP
+
+    async def execute(self, *command: str | bytes | int | float) -> Any:
+        """The answer to one command. Raises RedisUnavailable."""
+        return (await self.execute_all([command]))[0]
+
+    async def execute_all(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to commands that are sent together. Raises RedisUnavailable."""
+        if self._state is State.DOWN:
+            raise RedisUnavailable
+        loop = asyncio.get_running_loop()
+        answers: asyncio.Future[list[Any]] = loop.create_future()
+        self._waiting.append((commands, answers))
+        loop.call_soon(self._start_trips)  # at the end of this tick
+        return await answers
+
+    async def ping(self) -> bool:
+        try:
+            await self.execute("PING")
+        except RedisUnavailable:
+            return False
+        return self._state is State.UP
+
+    async def close(self) -> None:
+        if self._comeback is not None:
+            self._comeback.cancel()
+            await asyncio.wait([self._comeback])
+        await self._redis.aclose()
+
+    async def _greet(self, connection: AbstractConnection) -> None:
+        await connection.on_connect()
+        await connection.send_command(*self._greeting)
+        await connection.read_response()
+
+    def _start_trips(self) -> None:
+        while self._waiting and len(self._trips) < ROUND_TRIPS:
+            batch, length = [], 0
+            while self._waiting and length < MOST_COMMANDS:
+                batch.append(self._waiting.popleft())
+                length += len(batch[-1][0])
+            self._trips.add(asyncio.create_task(self._make_trip(batch)))
+
+    async def _make_trip(
+        self, batch: Sequence[tuple[Sequence[Command], asyncio.Future[list[Any]]]]
+    ) -> None:
+        try:
+            found = iter(
+                await self._send([command for commands, _ in batch for command in commands])
+            )
+            for commands, answers in batch:
+                mine = [next(found) for _ in commands]
+                failure = next((one for one in mine if isinstance(one, Exception)), None)
+                if failure is not None:
+                    self._cut_off(failure)
+                    _refuse(answers)
+                elif not answers.done():  # its caller may have been cancelled
+                    answers.set_result(mine)
+        except Exception as error:  # whatever it is: nobody may wait for ever
+            self._cut_off(error)
+            for _, answers in batch:
+                _refuse(answers)
+        finally:
+            self._trips.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._start_trips()
+
+    async def _send(self, commands: Sequence[Command]) -> list[Any]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        async with asyncio.timeout(self._timeout_seconds):
+            return await pipeline.execute(raise_on_error=False)
+
+    def _cut_off(self, error: Exception) -> None:
+        if self._state is State.UP:
+            why = str(error) or type(error).__name__
+            logger.warning("Redis fails, going on without it: %s", why)
+            self._comeback = asyncio.create_task(self._come_back())
+            self._state_metric.set(0)
+        self._state = State.DOWN
+        while self._waiting:
+            _refuse(self._waiting.popleft()[1])
+
+    async def _come_back(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            if not await self._renew():
+                continue
+            self._state = State.RETURNING
+            # again: what others cached before this process could tell them of its writes is void
+            if await self._renew() and self._state is State.RETURNING:
+                break
+            self._state = State.DOWN
+        self._state = State.UP
+        self._state_metric.set(1)
+        logger.warning("Redis answers again")
+
+    async def _renew(self) -> bool:
+        try:
+            # what is left of old connections may lead to a server that is no longer the one
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            [answer] = await self._send([self._renewal])
+        except Exception:  # whatever it is: it is not back
+            return False
+        return not isinstance(answer, Exception)
+
+
+def _refuse(answers: asyncio.Future[list[Any]]) -> None:
+    if not answers.done():
+        answers.set_exception(RedisUnavailable())
