@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 PIP    := $(PYTHON) -m pip --python $(VENV)/bin/python --disable-pip-version-check
 
-.PHONY: run test check format migrate migration lock clean
+.PHONY: run test check format migrate migration bench-popular lock clean
 
 run: $(VENV)/.runtime
 	$(VENV)/bin/economy migrate
@@ -49,6 +49,10 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(PIP) install --quiet --require-hashes -r requirements-dev.txt
 	touch $@
+
+# The cost of refreshing the popular products, 10^4 to 2*10^7 journal rows: minutes, and 10 GB of disk.
+bench-popular: $(VENV)/.dev
+	$(VENV)/bin/python -m bench.popular $(ARGS)
 
 # Needs `uv`. A lock made without --universal on one Python 3.11 release fails on another.
 lock:

@@ -58,7 +58,7 @@ class AnalyticsService:
     ) -> None:
         self._database = database
         self._ranking = RefreshedValue(
-            client, self._compute, name=POPULAR_PRODUCTS, ttl_seconds=ttl_seconds, metrics=metrics
+            client, self.compute, name=POPULAR_PRODUCTS, ttl_seconds=ttl_seconds, metrics=metrics
         )
 
     async def popular_products(self, actor: Actor | None, *, limit: int) -> list[PopularProduct]:
@@ -71,7 +71,7 @@ class AnalyticsService:
             for rank, (product_id, purchases) in enumerate(ranking, start=1)
         ]
 
-    async def _compute(self) -> bytes:
+    async def compute(self) -> bytes:
         """As long as anybody may ask for: every `limit` is a part of it."""
         now = datetime.now(UTC)
         # two statements: what was counted before the second one never changes
