@@ -1,37 +1,25 @@
 """The `economy` command."""
 
-import asyncio
 import os
 import signal
-import sqlite3
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 import uvicorn
-from alembic.util import CommandError
-from pydantic import ValidationError
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
 from economy.api.graphql.schema import build_schema
 from economy.api.tokens import PlayerTokens
-from economy.app import NotMigrated, require_migrated
-from economy.bootstrap import open_services
+from economy.cli_keys import keys
+from economy.commands import open_migrated, patient, read_settings, run
 from economy.database import Database
-from economy.errors import ConcurrencyConflict, EconomyError, Unavailable
 from economy.logs import configure_logging
 from economy.migrate import migrate as migrate_database
-from economy.services import Services
 from economy.services.access import ALL_SCOPES, Scope, parse_id
 from economy.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from celery import Celery
-
-T = TypeVar("T")
 
 GRACEFUL_SHUTDOWN_SECONDS = 20
 
@@ -51,8 +39,8 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
         if value is not None:
             os.environ[PREFIX + name] = str(value)
-    settings = _settings()
-    _run(_check(settings))
+    settings = read_settings()
+    run(_check(settings))
     # uvicorn shuts down first and then raises the signal again, which would look like a crash
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
@@ -74,8 +62,8 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 @main.command()
 def worker() -> None:
     """Run the periodic jobs that `economy beat` triggers. Needs ECONOMY_BROKER_URL."""
-    settings = _settings()
-    _run(_check(settings))
+    settings = read_settings()
+    run(_check(settings))
     options = ["--concurrency=1", "--without-gossip", "--without-mingle"]
     _celery(settings).worker_main(["worker", f"--loglevel={settings.log_level}", *options])
 
@@ -83,7 +71,7 @@ def worker() -> None:
 @main.command()
 def beat() -> None:
     """Trigger the periodic jobs. Needs ECONOMY_BROKER_URL. Run one; a second does no harm."""
-    settings = _settings()
+    settings = read_settings()
     # the jobs know what is due: nothing has to be remembered in a file
     celery = _celery(settings)
     celery.Beat(loglevel=settings.log_level, quiet=True, scheduler="celery.beat:Scheduler").run()
@@ -93,24 +81,24 @@ def beat() -> None:
 @click.option("--revision", default="head", show_default=True, help='"base" empties the database.')
 def migrate(revision: str) -> None:
     """Bring the database to the newest schema. Safe to start several times at once."""
-    settings = _patient(_settings())
+    settings = patient(read_settings())
 
-    async def run() -> None:
+    async def bring() -> None:
         database = Database(settings)
         try:
             await migrate_database(database, revision)
         finally:
             await database.close()
 
-    _run(run())
+    run(bring())
 
 
 @main.command()
 def seed() -> None:
     """Add the sample catalogue; in development also demo players, and say how to use them."""
-    settings = _settings()
+    settings = read_settings()
     configure_logging(settings)
-    _run(_seed(settings))
+    run(_seed(settings))
 
 
 @main.command()
@@ -123,17 +111,18 @@ def seed() -> None:
     type=click.Choice([scope.value for scope in Scope]),
     help="What the server key may do; all of it by default.",
 )
-def token(user: str | None, server: bool, scopes: tuple[str, ...]) -> None:
+@click.option("--name", help="Of the server key, for `economy keys list`.")
+def token(user: str | None, server: bool, scopes: tuple[str, ...], name: str | None) -> None:
     """Print a new credential, and nothing else."""
-    if server == (user is not None) or (scopes and not server):
-        raise click.UsageError("give either --user ID, or --server [--scope SCOPE]...")
-    settings = _settings()
+    if server == (user is not None) or ((scopes or name) and not server):
+        raise click.UsageError("give either --user ID, or --server [--scope SCOPE]... [--name N]")
+    settings = read_settings()
 
-    async def run() -> str:
-        async with _open_migrated(settings) as services:
+    async def issue() -> str:
+        async with open_migrated(settings) as services:
             if user is None:
                 chosen = frozenset(Scope(scope) for scope in scopes) or ALL_SCOPES
-                return await services.server_keys.create_key(chosen)
+                return await services.server_keys.create_key(chosen, name=name)
             number = parse_id(user)
             if number is None or not await services.users.users([number]):
                 raise click.ClickException(f"there is no user {user}")
@@ -142,13 +131,16 @@ def token(user: str | None, server: bool, scopes: tuple[str, ...]) -> None:
             except ValueError as error:
                 raise click.ClickException(str(error)) from None
 
-    click.echo(_run(run()))
+    click.echo(run(issue()))
 
 
 @main.command()
 def verify() -> None:
     """Check every invariant on the live database; exit code 1 if any row breaks one."""
-    sys.exit(_run(_verify(_patient(_settings()))))
+    sys.exit(run(_verify(patient(read_settings()))))
+
+
+main.add_command(keys)
 
 
 @main.command("export-schema")
@@ -166,21 +158,14 @@ def _celery(settings: Settings) -> "Celery":
     return make_celery(settings)
 
 
-@asynccontextmanager
-async def _open_migrated(settings: Settings) -> AsyncIterator[Services]:
-    async with open_services(settings) as services:
-        await require_migrated(services.database)
-        yield services
-
-
 async def _check(settings: Settings) -> None:
     """In the server itself uvicorn would make a traceback of it."""
-    async with _open_migrated(settings):
+    async with open_migrated(settings):
         pass
 
 
 async def _seed(settings: Settings) -> None:
-    async with _open_migrated(settings) as services:
+    async with open_migrated(settings) as services:
         products = await services.seed.seed_catalogue()
         if not settings.is_development:
             click.echo(f"catalogue: {', '.join(products)}")
@@ -201,7 +186,7 @@ async def _seed(settings: Settings) -> None:
 
 
 async def _verify(settings: Settings) -> int:
-    async with _open_migrated(settings) as services:
+    async with open_migrated(settings) as services:
         findings = await services.verification.verify()
     for finding in findings:
         state = "BROKEN" if finding.broken_rows else "ok"
@@ -211,39 +196,3 @@ async def _verify(settings: Settings) -> int:
     broken = sum(1 for finding in findings if finding.broken_rows)
     click.echo(f"{len(findings)} invariants checked, {broken} broken")
     return 1 if broken else 0
-
-
-def _settings() -> Settings:
-    """Ends with one clear line for each setting that is wrong."""
-    try:
-        settings = Settings()
-        if settings.is_sqlite:
-            # tried here: aiosqlite leaves a thread behind that may end in a traceback
-            sqlite3.connect(make_url(settings.database_url).database or "").close()
-        return settings
-    except sqlite3.Error as error:
-        click.echo(f"economy: {PREFIX}DATABASE_URL: {error}", err=True)
-        sys.exit(2)
-    except ValidationError as error:
-        for wrong in error.errors():
-            name = "".join(PREFIX + str(part).upper() for part in wrong["loc"][:1])
-            message = wrong["msg"].removeprefix("Value error, ")
-            click.echo(f"economy: {name + ': ' if name else ''}{message}", err=True)
-        sys.exit(2)
-
-
-def _patient(settings: Settings) -> Settings:
-    """For what may take as long as it needs: an index on a large table, a check of all of them."""
-    return settings.model_copy(update={"statement_timeout_ms": 24 * 3600 * 1000})
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Ends with one clear line when the database cannot be reached or is not migrated."""
-    try:
-        return asyncio.run(work)
-    except (Unavailable, ConcurrencyConflict, SQLAlchemyError, OSError) as error:
-        cause = error.__cause__ or error
-        why = " ".join(str(cause).split())
-        raise click.ClickException(f"the database failed: {type(cause).__name__}: {why}") from None
-    except (EconomyError, NotMigrated, CommandError) as error:
-        raise click.ClickException(str(error)) from None

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Any, cast
 
@@ -16,6 +17,8 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from economy.metrics import Metrics
 
@@ -58,6 +61,8 @@ class RedisClient:
             socket_connect_timeout=timeout_seconds,
             retry=Retry(NoBackoff(), 0),
             redis_connect_func=self._greet,
+            # with them redis-py does not see that the server has closed an idle connection
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
         self._timeout_seconds = timeout_seconds
         self._greeting = greeting
@@ -96,10 +101,16 @@ class RedisClient:
         return self._state is State.UP
 
     async def close(self) -> None:
+        """What was asked before is answered, or refused, first."""
+        while self._waiting or self._trips:
+            self._start_trips()
+            await asyncio.wait(self._trips)
         if self._comeback is not None:
             self._comeback.cancel()
             await asyncio.wait([self._comeback])
-        await self._redis.aclose()
+        self._state = State.DOWN
+        with suppress(RedisError):  # one that does not answer does not say goodbye either
+            await self._redis.aclose()
 
     async def _greet(self, connection: AbstractConnection) -> None:
         await connection.on_connect()

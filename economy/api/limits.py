@@ -55,6 +55,8 @@ class RequestLimits:
         except RateLimited:
             return
         await self._limits.give_back(turn)
+        state = self._states[turn.limit.act.value]
+        self._states[turn.limit.act.value] = state._replace(remaining=state.remaining + 1)
 
 
 def note_refusal(states: dict[str, _State], error: RateLimited) -> None:
@@ -89,6 +91,9 @@ def _origin(request: HTTPConnection) -> str:
         address = ip_address(host)
     except ValueError:  # a Unix socket
         return host
+    if address.version == 6 and address.ipv4_mapped is not None:
+        # on a socket of both versions; all such addresses lie in one network
+        address = address.ipv4_mapped
     if address.version == 4:
         return str(address)
     return str(ip_network((address, IPV6_NETWORK_BITS), strict=False))

@@ -21,6 +21,9 @@ class ServerKey(SQLModel, table=True):
     key_hash: bytes = Field(sa_column=Column(LargeBinary(32), nullable=False))
     scopes: str = Field(sa_column=Column(String(255), nullable=False))  # separated by spaces
     created_at: datetime = Field(sa_column=Column(Instant, nullable=False))
+    name: str | None = Field(sa_column=Column(String(100)))  # for operators to tell keys apart
+    expires_at: datetime | None = Field(sa_column=Column(Instant))  # revoked or replaced: from then
+    last_used_at: datetime | None = Field(sa_column=Column(Instant))  # to the minute
 
 
 class ServerKeyRow(NamedTuple):
@@ -28,3 +31,6 @@ class ServerKeyRow(NamedTuple):
     key_hash: bytes
     scopes: str
     created_at: datetime
+    name: str | None = None
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
