@@ -10,6 +10,7 @@ from starlette.routing import Mount, Route
 
 from economy.api import health
 from economy.api.auth import Authenticator
+from economy.api.cors import add_cors
 from economy.api.graphql.graphiql import ASSETS_PATH, graphiql_assets
 from economy.api.graphql.http import GraphQLEndpoint
 from economy.api.graphql.schema import build_schema
@@ -50,6 +51,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=partial(_lifespan, settings=settings, metrics=metrics, tokens=tokens),
     )
     app.add_middleware(RequestMiddleware, metrics=metrics)
+    if settings.cors_origins:
+        add_cors(app, settings)
     add_error_handlers(app)
     complete_document(app, settings)
     for router in (purchase, wallet, inventory, product, analytics, health):
@@ -98,15 +101,15 @@ def _add_graphql(app: FastAPI, settings: Settings, tokens: PlayerTokens) -> None
     async def demo_token(services: Services) -> str | None:
         """For GraphiQL in development: what is prefilled there can be pressed at once."""
         user_id = await services.seed.demo_player_id()
-        is_ours = settings.jwt_jwks is None
+        is_ours = settings.jwt_jwks is None and settings.is_development
         return tokens.issue(user_id) if is_ours and user_id is not None else None
 
     endpoint = GraphQLEndpoint(
         build_schema()._schema,  # graphql-core's own: it is executed directly
-        is_open=settings.is_development,
-        demo_token=demo_token,
+        settings,
+        demo_token,
     )
     # first: routes are tried in order, and this is the busiest
     app.router.routes.insert(0, Route("/graphql", endpoint))
-    if settings.is_development:
+    if settings.has_graphiql:
         app.router.routes.append(Mount(ASSETS_PATH, graphiql_assets()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import uvicorn
 
+from economy.api.graphql.persisted import InvalidManifest, PersistedOperations
 from economy.api.graphql.schema import build_schema
 from economy.api.tokens import PlayerTokens
 from economy.cli_keys import keys
@@ -41,6 +42,10 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
             os.environ[PREFIX + name] = str(value)
     settings = read_settings()
     run(_check(settings))
+    try:
+        PersistedOperations.of(settings)
+    except InvalidManifest as error:
+        raise click.ClickException(str(error)) from None
     # uvicorn shuts down first and then raises the signal again, which would look like a crash
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(

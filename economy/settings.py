@@ -34,6 +34,20 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class Introspection(StrEnum):
+    """Who may ask a GraphQL schema about itself."""
+
+    EVERYBODY = "everybody"
+    SERVER_KEYS = "server-keys"
+    NOBODY = "nobody"
+
+
+class PersistedOperationsMode(StrEnum):
+    OFF = "off"
+    PREFER = "prefer"  # by hash, or whole
+    ONLY = "only"  # nothing else is run
+
+
 class Settings(BaseSettings):
     """One instance is built at start and handed to whoever needs it; it never changes."""
 
@@ -52,6 +66,13 @@ class Settings(BaseSettings):
 
     host: Annotated[str, Field(description="address that `economy serve` listens on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    request_timeout_seconds: Annotated[
+        float, Field(gt=0, le=600, description="after which a request is answered with 503")
+    ] = 30.0
+    cors_origins: Annotated[
+        str,
+        Field(description="origins whose pages may call, by commas, such as https://game.example"),
+    ] = ""
     workers: Annotated[int, Field(ge=1, le=64, description="server processes")] = 1
 
     database_url: Annotated[
@@ -115,6 +136,20 @@ class Settings(BaseSettings):
         int, Field(ge=1, le=2**53 - 1, description="the most that one add-funds may credit")
     ] = 1_000_000
 
+    introspection: Annotated[
+        Introspection | None,
+        Field(description="everybody | server-keys | nobody; development: everybody, else keys"),
+    ] = None
+    graphiql: Annotated[
+        bool | None, Field(description="the page at /graphql; on in development only by default")
+    ] = None
+    persisted_operations: Annotated[
+        PersistedOperationsMode, Field(description="GraphQL by hash: off | prefer | only")
+    ] = PersistedOperationsMode.OFF
+    persisted_operations_file: Annotated[
+        str | None, Field(description="JSON manifest: SHA-256 to document, or Apollo's")
+    ] = None
+
     posting_batch_size: Annotated[
         int, Field(ge=1, le=1024, description="the most operations that share one commit")
     ] = 64
@@ -144,7 +179,7 @@ class Settings(BaseSettings):
             url = parsed.render_as_string(hide_password=False)
         return url
 
-    @field_validator("redis_url", "broker_url", "jwt_jwks")
+    @field_validator("redis_url", "broker_url", "jwt_jwks", "persisted_operations_file")
     @classmethod
     def _empty_is_none(cls, value: str | None) -> str | None:
         return value or None
@@ -173,6 +208,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _require_manifest(self) -> Self:
+        is_on = self.persisted_operations is not PersistedOperationsMode.OFF
+        if is_on and self.persisted_operations_file is None:
+            raise ValueError("set ECONOMY_PERSISTED_OPERATIONS_FILE, too")
+        return self
+
+    @model_validator(mode="after")
     def _refuse_unsafe_production(self) -> Self:
         if self.environment is not Environment.PRODUCTION:
             return self
@@ -194,6 +236,15 @@ class Settings(BaseSettings):
     @property
     def is_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
+
+    @property
+    def introspection_for(self) -> Introspection:
+        by_default = Introspection.EVERYBODY if self.is_development else Introspection.SERVER_KEYS
+        return self.introspection or by_default
+
+    @property
+    def has_graphiql(self) -> bool:
+        return self.is_development if self.graphiql is None else self.graphiql
 
     @property
     def is_development(self) -> bool:

@@ -29,12 +29,14 @@ class Parsed(NamedTuple):
 
 
 class Documents:
-    def __init__(self, schema: GraphQLSchema, *, is_open: bool) -> None:
-        """`is_open`: introspection and suggestions of names are allowed."""
+    def __init__(
+        self, schema: GraphQLSchema, *, has_introspection: bool, has_suggestions: bool
+    ) -> None:
+        """Suggestions are of names that come close to a wrong one."""
         self._schema = schema
-        self._is_open = is_open
+        self._has_suggestions = has_suggestions
         self._rules = list(specified_rules)
-        if not is_open:
+        if not has_introspection:
             self._rules.append(NoSchemaIntrospectionCustomRule)
         self._valid: OrderedDict[str, Parsed] = OrderedDict()
 
@@ -62,7 +64,7 @@ class Documents:
                 document,
                 self._rules,
                 max_errors=MAX_ERRORS,
-                hide_suggestions=not self._is_open,
+                hide_suggestions=not self._has_suggestions,
             )
         except GraphQLError as error:
             return Parsed(None, [error])

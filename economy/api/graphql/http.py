@@ -3,6 +3,7 @@
 https://graphql.github.io/graphql-over-http/draft/
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any
@@ -26,9 +27,12 @@ from economy.api.graphql.documents import Documents
 from economy.api.graphql.graphiql import graphiql_response
 from economy.api.graphql.negotiation import GRAPHQL_RESPONSE, JSON, response_type, wants_page
 from economy.api.graphql.parameters import BadRequest, Parameters, read_parameters
+from economy.api.graphql.persisted import PersistedOperations, UnknownOperation
 from economy.api.limits import RequestLimits
-from economy.errors import EconomyError, RateLimited
+from economy.errors import EconomyError, RateLimited, Unavailable
 from economy.services import Services
+from economy.services.access import Actor
+from economy.settings import Introspection, Settings
 
 VARY = {"Vary": "Accept"}
 
@@ -41,14 +45,21 @@ class GraphQLEndpoint:
     def __init__(
         self,
         schema: GraphQLSchema,
-        *,
-        is_open: bool,
+        settings: Settings,
         demo_token: Callable[[Services], Awaitable[str | None]],
     ) -> None:
-        """`is_open`: GraphiQL, introspection and suggestions are there for everybody."""
+        """Raises InvalidManifest."""
         self._schema = schema
-        self._is_open = is_open
-        self._documents = Documents(schema, is_open=is_open)
+        self._settings = settings
+        self._documents, self._documents_with_introspection = (
+            Documents(
+                schema,
+                has_introspection=has_introspection,
+                has_suggestions=settings.is_development,
+            )
+            for has_introspection in (False, True)
+        )
+        self._persisted = PersistedOperations.of(settings)
         self._demo_token = demo_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,31 +68,40 @@ class GraphQLEndpoint:
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
-        services: Services = request.app.state.services
-        authenticator: Authenticator = request.app.state.authenticator
         accept = ", ".join(request.headers.getlist("accept")) or None
-        if self._is_open and request.method == "GET" and wants_page(accept):
-            return graphiql_response(await self._demo_token(services))
+        if self._settings.has_graphiql and request.method == "GET" and wants_page(accept):
+            return graphiql_response(await self._demo_token(request.app.state.services))
         media = response_type(accept)
         if media is None:
             message = f"This answers with {GRAPHQL_RESPONSE} or {JSON}."
             return _answer(request_error(message), JSON, 406)
+        return await self._answer_to(request, media)
+
+    async def _answer_to(self, request: Request, media: str) -> Response:
+        services: Services = request.app.state.services
+        authenticator: Authenticator = request.app.state.authenticator
         try:
-            parameters = await read_parameters(request)
-            actor = await authenticator.actor_of(request)
-            context = Context(services, actor, RequestLimits(request.scope, services, actor))
-            return await self._execute(parameters, context, media)
+            async with asyncio.timeout(self._settings.request_timeout_seconds):
+                parameters = await read_parameters(request)
+                actor = await authenticator.actor_of(request)
+                context = Context(services, actor, RequestLimits(request.scope, services, actor))
+                return await self._execute(parameters, context, media)
         except BadRequest as error:
             return _answer(request_error(error.message), media, error.status, error.headers)
-        except EconomyError as error:
-            return _answer(refusal(error), media, *_status_of(error))
+        except (EconomyError, TimeoutError) as error:
+            refused = error if isinstance(error, EconomyError) else Unavailable()
+            return _answer(refusal(refused), media, *_status_of(refused))
         except Exception as error:
             return _answer(internal_error(error), media, 500)
 
     async def _execute(self, parameters: Parameters, context: Context, media: str) -> Response:
-        document, errors = self._documents.parsed(parameters.query)
         # clients that ask for plain JSON look for errors in the body, not in the status
         refused = 400 if media == GRAPHQL_RESPONSE else 200
+        try:
+            query = self._persisted.document_of(parameters.query, parameters.sha256)
+        except UnknownOperation as error:
+            return _answer(request_error(error.message, error.code), media, refused)
+        document, errors = self._documents_for(context.actor).parsed(query)
         if document is None or errors:
             return _answer(formatted(ExecutionResult(None, list(errors))), media, refused)
         operation = get_operation_ast(document, parameters.operation_name)
@@ -96,11 +116,19 @@ class GraphQLEndpoint:
             context_value=context,
             variable_values=parameters.variables,
             operation_name=parameters.operation_name,
-            hide_suggestions=not self._is_open,
+            hide_suggestions=not self._settings.is_development,
         )
         if isawaitable(result):
             result = await result
         return _answer(formatted(result), media, refused if result.data is None else 200)
+
+    def _documents_for(self, actor: Actor | None) -> Documents:
+        match self._settings.introspection_for:
+            case Introspection.EVERYBODY:
+                return self._documents_with_introspection
+            case Introspection.SERVER_KEYS if actor is not None and actor.user_id is None:
+                return self._documents_with_introspection
+        return self._documents
 
 
 def _status_of(error: EconomyError) -> tuple[int, dict[str, str]]:

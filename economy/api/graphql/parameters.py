@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from economy.api.body import read_body
+from economy.api.graphql.persisted import matches
 
 
 class BadRequest(Exception):
@@ -19,7 +20,8 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    query: str
+    query: str | None
+    sha256: str | None  # of a persisted operation; one of the two is given
     variables: dict[str, Any] = field(default_factory=dict)
     operation_name: str | None = None
     is_get: bool = False
@@ -44,15 +46,18 @@ async def read_parameters(request: Request) -> Parameters:
 def _checked(values: Any, *, is_get: bool) -> Parameters:
     if not isinstance(values, dict):
         raise BadRequest("The body must be a JSON object.")
-    query = values.get("query")
-    if not isinstance(query, str) or not query:
+    query = values.get("query") or None
+    sha256 = _hash_in(_object(values, "extensions", is_get=is_get))
+    if not isinstance(query, str | None) or (query is None and sha256 is None):
         raise BadRequest("`query` must be a document.")
+    if query is not None and sha256 is not None and not matches(query, sha256):
+        raise BadRequest("`sha256Hash` is not the SHA-256 of `query`.")
     operation_name = values.get("operationName")
     if not isinstance(operation_name, str | None):
         raise BadRequest("`operationName` must be a string.")
-    _object(values, "extensions", is_get=is_get)  # we know none: only its form is checked
     return Parameters(
         query,
+        sha256,
         _object(values, "variables", is_get=is_get),
         operation_name or None,
         is_get,
@@ -68,6 +73,19 @@ def _object(values: dict[str, Any], name: str, *, is_get: bool) -> dict[str, Any
     if not isinstance(value, dict):
         raise BadRequest(f"`{name}` must be a JSON object.")
     return value
+
+
+def _hash_in(extensions: dict[str, Any]) -> str | None:
+    """Other extensions are none of ours."""
+    persisted = extensions.get("persistedQuery")
+    if persisted is None:
+        return None
+    if not isinstance(persisted, dict) or persisted.get("version") != 1:
+        raise BadRequest("`persistedQuery` must be an object with `version` 1.")
+    sha256 = persisted.get("sha256Hash")
+    if not isinstance(sha256, str):
+        raise BadRequest("`sha256Hash` must be a string.")
+    return sha256.lower()
 
 
 def _loaded(text: bytes | str, what: str) -> Any:

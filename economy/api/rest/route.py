@@ -1,8 +1,10 @@
 """The route class of every endpoint: who asks, and how often, is known before the body is read;
 JSON is strict."""
 
+import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, NoReturn
 
 from fastapi import Request, Response
@@ -12,9 +14,11 @@ from starlette.exceptions import HTTPException
 from economy.api.auth import Authenticator
 from economy.api.body import read_body
 from economy.api.limits import RequestLimits
+from economy.api.rest.caching import conditional
 from economy.api.rest.errors import REPLAYED
-from economy.errors import Decline
+from economy.errors import Decline, Unavailable
 from economy.rate_limits import Act
+from economy.services import Services
 from economy.services.access import authenticated
 
 
@@ -23,22 +27,38 @@ class Route(APIRoute):
         handle = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
+            services: Services = request.app.state.services
             authenticator: Authenticator = request.app.state.authenticator
-            actor = authenticated(await authenticator.actor_of(request))
-            request.state.actor = actor
-            limits = RequestLimits(request.scope, request.app.state.services, actor)
-            turn = await limits.take(Act.READ if request.method == "GET" else Act.MONEY)
             try:
-                response = await handle(_StrictRequest(request.scope, request.receive))
-            except Decline as decline:
-                if decline.replayed:
-                    await limits.make_replay_cheap(turn)
-                raise
-            if REPLAYED in response.headers:
-                await limits.make_replay_cheap(turn)
-            return response
+                async with asyncio.timeout(services.settings.request_timeout_seconds):
+                    actor = authenticated(await authenticator.actor_of(request))
+                    request.state.actor = actor
+                    limits = RequestLimits(request.scope, services, actor)
+                    strict = _StrictRequest(request.scope, request.receive)
+                    if request.method == "GET":
+                        await limits.take(Act.READ)
+                        return conditional(request, await handle(strict))
+                    return await _within_limit(limits, partial(handle, strict))
+            except TimeoutError:
+                raise Unavailable from None
 
         return handler
+
+
+async def _within_limit(
+    limits: RequestLimits, handle: Callable[[], Coroutine[Any, Any, Response]]
+) -> Response:
+    """A money operation."""
+    turn = await limits.take(Act.MONEY)
+    try:
+        response = await handle()
+    except Decline as decline:
+        if decline.replayed:
+            await limits.make_replay_cheap(turn)
+        raise
+    if REPLAYED in response.headers:
+        await limits.make_replay_cheap(turn)
+    return response
 
 
 class _StrictRequest(Request):
