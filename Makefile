@@ -21,6 +21,7 @@ check: $(VENV)/.dev
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/economy export-schema > schema.graphql
 	$(VENV)/bin/python -m tests.migration_drift
+	$(VENV)/bin/python -m tests.schema_changes
 	git diff --exit-code
 
 format: $(VENV)/.dev

@@ -18,6 +18,7 @@ from economy.api.requests import RequestMiddleware
 from economy.api.rest import analytics, inventory, product, purchase, wallet
 from economy.api.rest.documentation import complete_document
 from economy.api.rest.errors import add_error_handlers
+from economy.api.rest.pages import add_pages
 from economy.api.tokens import PlayerTokens
 from economy.bootstrap import open_services
 from economy.database import Database
@@ -47,6 +48,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Economy",
         description=DESCRIPTION,
         version="0.1.0",
+        docs_url=None,  # FastAPI's pages load their scripts from the internet
+        redoc_url=None,
         redirect_slashes=False,  # its redirect would be built from the Host header that was sent
         lifespan=partial(_lifespan, settings=settings, metrics=metrics, tokens=tokens),
     )
@@ -57,6 +60,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     complete_document(app, settings)
     for router in (purchase, wallet, inventory, product, analytics, health):
         app.include_router(router.router)
+    add_pages(app)
     _add_graphql(app, settings, tokens)
     return app
 

@@ -1,13 +1,13 @@
 """The GraphiQL page: its HTML answer with strict security headers, and its vendored assets."""
 
 import html
-import os
 from functools import cache
 from pathlib import Path
 
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+
+from economy.api.assets import Assets
 
 # page.html names this path relative to /graphql.
 ASSETS_PATH = "/graphql/assets"
@@ -39,29 +39,9 @@ _PAGE_HEADERS = {
 }
 
 
-class _Assets(StaticFiles):
-    """Static files that browsers keep for a year when the URL names a version."""
-
-    def file_response(
-        self,
-        full_path: str | os.PathLike[str],
-        stat_result: os.stat_result,
-        scope: Scope,
-        status_code: int = 200,
-    ) -> Response:
-        response = super().file_response(full_path, stat_result, scope, status_code)
-        versioned = scope["query_string"].startswith(b"v=")
-        # A URL without a version is asked for again each time; the ETag makes that cheap.
-        response.headers["Cache-Control"] = (
-            "public, max-age=31536000, immutable" if versioned else "no-cache"
-        )
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        return response
-
-
 def graphiql_assets() -> StaticFiles:
     """The application to mount at ASSETS_PATH."""
-    return _Assets(directory=_ASSETS_FOLDER)
+    return Assets(directory=_ASSETS_FOLDER)
 
 
 def graphiql_response(demo_token: str | None) -> Response:
