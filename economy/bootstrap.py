@@ -42,7 +42,7 @@ async def open_services(
     metrics = metrics or Metrics()
     database, redis = Database(settings), connect_redis(settings, metrics)
     if redis is not None:
-        await redis.ping()  # one that is down now makes no request wait
+        await redis.watch()  # one that is down now makes no request wait
     inventories = open_cache(
         settings, redis, metrics, name=INVENTORY, ttl_seconds=settings.inventory_ttl_seconds
     )

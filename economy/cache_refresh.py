@@ -10,8 +10,7 @@ from contextlib import suppress
 from economy.metrics import Metrics
 from economy.redis_client import PREFIX, RedisClient, RedisUnavailable
 
-# A computation takes less: its statements time out before.
-LOCK_TTL_SECONDS = 30
+LOCK_TTL_SECONDS = 3  # of a process that died; one that computes holds on to it
 LOOK_AGAIN_SECONDS = 0.05
 # How long an old value is there to be served while the new one is computed.
 OLD_VALUE_TTL_SECONDS = 24 * 3600
@@ -29,7 +28,8 @@ redis.call('SET', KEYS[2], '', 'EX', ARGV[4])
 redis.call('DEL', KEYS[3])
 return 1
 """
-# KEYS: lock; ARGV: its token.
+# KEYS: lock; ARGV: its token, lifetime.
+_HOLD = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('EXPIRE', KEYS[1], ARGV[2]) end"
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
@@ -79,15 +79,19 @@ class RefreshedValue:
         """The value, and whether it is fresh."""
         if self._client is not None:
             with suppress(RedisUnavailable):
-                found = await self._client.execute("MGET", self._value_key, self._fresh_key)
-                return found[0], found[1] is not None
-        return self._own_value, time.monotonic() < self._own_fresh_until
+                value, fresh = await self._client.execute("MGET", self._value_key, self._fresh_key)
+                if value is not None:
+                    return value, fresh is not None
+                return self._own_value, False  # Redis has lost it
+        return self._own_value, self._is_own_fresh
 
     async def _replace(self, old: bytes | None) -> bytes:
         try:
             if self._client is not None:
                 with suppress(RedisUnavailable):
                     return await self._replace_for_all(self._client, old)
+            if self._own_value is not None and self._is_own_fresh:
+                return self._own_value
             return await self._compute_own()
         except Exception:
             if old is None:
@@ -107,7 +111,7 @@ class RefreshedValue:
             current, is_fresh = await self._find()
             if current is not None and is_fresh:  # another was done just before
                 return current
-            value = await self._compute_own()
+            value = await self._compute_locked(client, token)
             lifetimes = (self._ttl_seconds + OLD_VALUE_TTL_SECONDS, self._ttl_seconds)
             keys = (self._value_key, self._fresh_key, self._lock_key)
             with suppress(RedisUnavailable):  # this process has its own
@@ -116,6 +120,23 @@ class RefreshedValue:
         finally:
             with suppress(RedisUnavailable):  # it ends by itself
                 await client.execute("EVAL", _RELEASE, 1, self._lock_key, token)
+
+    async def _compute_locked(self, client: RedisClient, token: str) -> bytes:
+        holding = asyncio.create_task(self._hold_lock(client, token))
+        try:
+            return await self._compute_own()
+        finally:
+            holding.cancel()
+
+    async def _hold_lock(self, client: RedisClient, token: str) -> None:
+        while True:
+            await asyncio.sleep(LOCK_TTL_SECONDS / 3)
+            with suppress(RedisUnavailable):
+                await client.execute("EVAL", _HOLD, 1, self._lock_key, token, LOCK_TTL_SECONDS)
+
+    @property
+    def _is_own_fresh(self) -> bool:
+        return time.monotonic() < self._own_fresh_until
 
     async def _compute_own(self) -> bytes:
         # counted from before it is computed: it is never older than its lifetime

@@ -47,7 +47,7 @@ class Store(Protocol[Value]):
 
 
 class MemoryStore(Generic[Value]):
-    """One process' own. The entry that was filled first goes first when it is full."""
+    """One process' own. What has ended goes; when it is full, also what was filled first."""
 
     def __init__(self, ttl_seconds: float) -> None:
         self._ttl_seconds = ttl_seconds
@@ -85,7 +85,11 @@ class MemoryStore(Generic[Value]):
             # counted from before it was read: a value is never older than its lifetime
             self._values[key] = (leased_at + self._ttl_seconds, values[key])
             self._values.move_to_end(key)
-        while len(self._values) > MOST_ENTRIES_IN_PROCESS:
+        now = time.monotonic()
+        while self._values and (
+            len(self._values) > MOST_ENTRIES_IN_PROCESS
+            or next(iter(self._values.values()))[0] <= now
+        ):
             self._values.popitem(last=False)
         return refused
 

@@ -11,6 +11,7 @@ import uvicorn
 from economy.api.graphql.persisted import InvalidManifest, PersistedOperations
 from economy.api.graphql.schema import build_schema
 from economy.api.tokens import PlayerTokens
+from economy.app import require_migrated
 from economy.cli_keys import keys
 from economy.commands import open_migrated, patient, read_settings, run
 from economy.database import Database
@@ -165,8 +166,11 @@ def _celery(settings: Settings) -> "Celery":
 
 async def _check(settings: Settings) -> None:
     """In the server itself uvicorn would make a traceback of it."""
-    async with open_migrated(settings):
-        pass
+    database = Database(settings)
+    try:
+        await require_migrated(database)
+    finally:
+        await database.close()
 
 
 async def _seed(settings: Settings) -> None:

@@ -2,7 +2,8 @@
 
 The first failure cuts Redis off: nobody waits for it, or asks it, until it has come back. Meanwhile
 others may have missed what this process could not tell them. So a comeback takes two steps: first
-writes go through again, then what is cached is declared void, and only then is it read again.
+writes go through again, then what is cached is declared void, and only then is it read again. A
+full Redis is told of writes all the time: forgetting needs no memory.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from economy.metrics import Metrics
@@ -28,7 +29,9 @@ Command = Sequence[str | bytes | int | float]
 
 PREFIX = "economy:2"  # of every key; the number is the form of the values: raise it when it changes
 FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 0.5
+# An idle process, too, shall notice an outage: others could not tell Redis of their writes then.
+HEARTBEAT_SECONDS = 0.5
 ROUND_TRIPS = 2  # under way at once: what arrives meanwhile shares the next one
 MOST_COMMANDS = 500  # in one round trip
 
@@ -39,7 +42,7 @@ class RedisUnavailable(Exception):
 
 class State(Enum):
     UP = "up"
-    RETURNING = "returning"  # takes writes; what it has cached cannot be trusted yet
+    UNTRUSTED = "untrusted"  # is told of writes; what it has cached is not believed
     DOWN = "down"
 
 
@@ -73,6 +76,12 @@ class RedisClient:
         self._waiting: deque[tuple[Sequence[Command], asyncio.Future[list[Any]]]] = deque()
         self._trips: set[asyncio.Task[None]] = set()
         self._comeback: asyncio.Task[None] | None = None
+        self._heartbeat: asyncio.Task[None] | None = None
+
+    async def watch(self) -> None:
+        """Find out whether Redis answers, and go on doing so until `close`."""
+        await self.ping()
+        self._heartbeat = asyncio.create_task(self._beat())
 
     @property
     def is_trusted(self) -> bool:
@@ -102,6 +111,9 @@ class RedisClient:
 
     async def close(self) -> None:
         """What was asked before is answered, or refused, first."""
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            await asyncio.wait([self._heartbeat])
         while self._waiting or self._trips:
             self._start_trips()
             await asyncio.wait(self._trips)
@@ -111,6 +123,11 @@ class RedisClient:
         self._state = State.DOWN
         with suppress(RedisError):  # one that does not answer does not say goodbye either
             await self._redis.aclose()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self.ping()
 
     async def _greet(self, connection: AbstractConnection) -> None:
         await connection.on_connect()
@@ -161,6 +178,12 @@ class RedisClient:
             logger.warning("Redis fails, going on without it: %s", why)
             self._comeback = asyncio.create_task(self._come_back())
             self._state_metric.set(0)
+        self._distrust(error)
+
+    def _distrust(self, error: Exception) -> None:
+        if _is_out_of_memory(error):
+            self._state = State.UNTRUSTED
+            return
         self._state = State.DOWN
         while self._waiting:
             _refuse(self._waiting.popleft()[1])
@@ -170,25 +193,33 @@ class RedisClient:
         while True:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            with suppress(Exception):
+                # what is left of old connections may lead to a server that is no longer the one
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
             if not await self._renew():
                 continue
-            self._state = State.RETURNING
+            self._state = State.UNTRUSTED
             # again: what others cached before this process could tell them of its writes is void
-            if await self._renew() and self._state is State.RETURNING:
+            if await self._renew() and self._state is State.UNTRUSTED:
                 break
-            self._state = State.DOWN
         self._state = State.UP
         self._state_metric.set(1)
         logger.warning("Redis answers again")
 
     async def _renew(self) -> bool:
         try:
-            # what is left of old connections may lead to a server that is no longer the one
-            await self._redis.connection_pool.disconnect(inuse_connections=False)
             [answer] = await self._send([self._renewal])
-        except Exception:  # whatever it is: it is not back
+        except Exception as error:  # whatever it is: it is not back
+            answer = error
+        if isinstance(answer, Exception):
+            self._distrust(answer)
             return False
-        return not isinstance(answer, Exception)
+        return True
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # of a script that fails half-way the library makes no class of its own
+    return isinstance(error, ResponseError) and "'maxmemory'" in str(error)
 
 
 def _refuse(answers: asyncio.Future[list[Any]]) -> None:

@@ -11,7 +11,6 @@ from celery.signals import worker_process_init, worker_process_shutdown, worker_
 
 from economy.bootstrap import open_services
 from economy.jobs import TIME_LIMIT_SECONDS, Job
-from economy.logs import configure_logging
 from economy.services import Services
 from economy.settings import Settings
 
@@ -33,7 +32,6 @@ class WorkerProcess:
 
     def start(self) -> None:
         """In the process itself: a loop that was made before the fork would be shared."""
-        configure_logging(self._settings)
         self._loop = asyncio.new_event_loop()
         Thread(target=self._loop.run_forever, daemon=True).start()
         self._services = self._submit(

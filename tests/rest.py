@@ -1,6 +1,7 @@
 """What a test expects of REST: whole bodies, and refusals after which nothing has changed."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -101,8 +102,55 @@ def assert_problem(
     assert response.status_code == expected["status"]
     assert response.headers["content-type"] == "application/problem+json"
     assert response.headers["cache-control"] == "no-store"
-    assert response.headers.get("retry-after") == ("1" if expected["retryable"] else None)
+    retry_after = str(expected.get("retry_after", 1)) if expected["retryable"] else None
+    assert response.headers.get("retry-after") == retry_after
     assert response.headers.get("idempotent-replayed") == ("true" if is_replay else None)
+
+
+def limits_of(response: httpx.Response) -> dict[str, tuple[int, int, int]]:
+    """What the headers tell of each limit: quota, window in seconds, how many are left."""
+    policies = _limit_header(response, "RateLimit-Policy", "q", "w")
+    rests = _limit_header(response, "RateLimit", "r", "t")
+    assert policies.keys() == rests.keys()
+    for name, (_, reset_seconds) in rests.items():
+        assert 1 <= reset_seconds <= policies[name][1]
+    return {name: (*policies[name], rests[name][0]) for name in policies}
+
+
+def left_of(response: httpx.Response) -> dict[str, int]:
+    return {name: left for name, (_, _, left) in limits_of(response).items()}
+
+
+def _limit_header(response: httpx.Response, name: str, *keys: str) -> dict[str, tuple[int, int]]:
+    """A list of structured fields, each a name with two parameters; without the header empty."""
+    found: dict[str, tuple[int, int]] = {}
+    for one in filter(None, response.headers.get(name, "").split(", ")):
+        match = re.fullmatch('"([a-z-]+)";{}=([0-9]+);{}=([0-9]+)'.format(*keys), one)
+        assert match is not None, one
+        found[match[1]] = (int(match[2]), int(match[3]))
+    return found
+
+
+def assert_rate_limited(
+    response: httpx.Response, limit: str, quota: int, window_seconds: int
+) -> int:
+    """After how many seconds to try again."""
+    retry_after = int(response.headers["retry-after"])
+    assert 1 <= retry_after <= window_seconds
+    expected = problem(
+        429,
+        "RATE_LIMITED",
+        f"No more than {quota} ({limit}) in {window_seconds} seconds: try again in {retry_after}.",
+        retryable=True,
+        retry_after=retry_after,
+        limit=limit,
+        quota=quota,
+        window_seconds=window_seconds,
+    )
+    assert_problem(response, expected)
+    assert limits_of(response)[limit] == (quota, window_seconds, 0)
+    assert "www-authenticate" not in response.headers
+    return retry_after
 
 
 @asynccontextmanager

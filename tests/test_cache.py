@@ -1,25 +1,17 @@
-"""The cache alone: hits, leases and lifetimes, in the process and on a real Redis."""
+"""The cache alone: hits, misses and lost leases, in the process and on a real Redis."""
 
-import logging
 from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
 
 import pytest
-from redis.asyncio import Redis
 
-from economy.cache import (
-    LEASE_TTL_SECONDS,
-    MOST_ENTRIES_IN_PROCESS,
-    Cache,
-    MemoryStore,
-    RedisStore,
-    Store,
-    open_cache,
-)
+from economy.cache import INVENTORY, Cache, open_cache
+from economy.cache_store import Key, MemoryStore, RedisStore, Store
+from economy.metrics import Metrics
 from economy.settings import Settings
+from tests.cache_source import Source, cache_figures, open_client
 from tests.redis_database import empty_database
 from tests.servers import redis_server
-
-ONE, TWO, THREE = "economy:1:test:{1}", "economy:1:test:{2}", "economy:1:test:{3}"
 
 
 @pytest.fixture
@@ -27,236 +19,237 @@ def own_redis_url(redis_url: str, worker_id: str) -> str:
     return empty_database(redis_url, worker_id)
 
 
-@pytest.fixture
-async def client(own_redis_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(own_redis_url, decode_responses=True) as client:
-        yield client
-
-
 @pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    store: Store = MemoryStore()
-    if request.param == "redis":
-        store = RedisStore(request.getfixturevalue("own_redis_url"), timeout_seconds=10)
-    yield store
-    await store.close()
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store[bytes]]:
+    if request.param == "memory":
+        yield MemoryStore(300)
+    else:
+        async with open_client(request.getfixturevalue("own_redis_url")) as client:
+            yield RedisStore(client, INVENTORY, 300)
 
 
 @pytest.fixture
-def cache(store: Store) -> Cache:
-    return Cache(store)
+def metrics() -> Metrics:
+    return Metrics()
 
 
-class Source:
-    """What is cached: it counts how often it is asked."""
-
-    def __init__(self) -> None:
-        self.version = 1
-        self.asked: list[list[str]] = []
-
-    async def load(self, keys: Sequence[str]) -> dict[str, bytes]:
-        self.asked.append(list(keys))
-        return {key: self.value(key) for key in keys}
-
-    def value(self, key: str) -> bytes:
-        return b"\x00\xff" + key.encode() + bytes([self.version])
+@pytest.fixture
+def cache(store: Store[bytes], metrics: Metrics) -> Cache[bytes]:
+    return Cache(store, name=INVENTORY, metrics=metrics)
 
 
-async def lifetimes(client: Redis) -> dict[str, int]:
-    """Of every key; -1 is for ever."""
-    return {str(key): await client.ttl(key) for key in await client.keys("*")}
+@pytest.fixture
+def source() -> Source:
+    return Source()
 
 
-async def test_a_miss_is_loaded_and_kept(cache: Cache) -> None:
-    source = Source()
+async def test_a_miss_is_loaded_and_kept(
+    cache: Cache[bytes], source: Source, metrics: Metrics
+) -> None:
     for _ in range(3):
-        assert await cache.read_through([ONE], 300, source.load) == {ONE: source.value(ONE)}
-    assert source.asked == [[ONE]]
+        assert await cache.read_through([1], source.load) == {1: source.value(1)}
+    assert source.asked == [[1]]
+    assert cache_figures(metrics, INVENTORY) == (2, 1, 0)
 
 
-async def test_only_what_is_missing_is_loaded(cache: Cache) -> None:
-    source = Source()
-    await cache.read_through([TWO], 300, source.load)
+async def test_only_what_is_missing_is_loaded(
+    cache: Cache[bytes], source: Source, metrics: Metrics
+) -> None:
+    await cache.read_through([2], source.load)
     source.version = 2
-    values = await cache.read_through([ONE, TWO, THREE], 300, source.load)
-    assert source.asked == [[TWO], [ONE, THREE]]
-    old = b"\x00\xff" + TWO.encode() + b"\x01"
-    assert values == {ONE: source.value(ONE), TWO: old, THREE: source.value(THREE)}
+    values = await cache.read_through([1, 2, 3], source.load)
+    assert source.asked == [[2], [1, 3]]
+    assert values == {1: source.value(1), 2: source.value(2, version=1), 3: source.value(3)}
+    assert await cache.read_through([3, 2, 1], source.load) == values
+    assert source.asked == [[2], [1, 3]]
+    assert cache_figures(metrics, INVENTORY) == (1 + 3, 1 + 2, 0)
 
 
-async def test_what_is_forgotten_is_loaded_again(cache: Cache) -> None:
-    source = Source()
-    await cache.read_through([ONE, TWO], 300, source.load)
+async def test_keys_of_both_kinds_are_apart(cache: Cache[bytes], source: Source) -> None:
+    """An id, and a text with whatever is in it."""
+    keys: list[Key] = [7, "page:any:all:50:7", "{7}", "7:lease", "generation", "ключ"]
+    values = await cache.read_through(keys, source.load)
+    assert values == {key: source.value(key) for key in keys}
+    await cache.forget(["{7}", "ключ"])
     source.version = 2
-    await cache.forget([ONE])
+    after = await cache.read_through(keys, source.load)
+    assert after == values | {"{7}": source.value("{7}"), "ключ": source.value("ключ")}
+    assert source.asked == [keys, ["{7}", "ключ"]]
+
+
+async def test_an_empty_value_is_a_value(cache: Cache[bytes]) -> None:
+    async def load(keys: Sequence[Key]) -> dict[Key, bytes]:
+        asked.extend(keys)
+        return dict.fromkeys(keys, b"")
+
+    asked: list[Key] = []
+    for _ in range(2):
+        assert await cache.read_through([1], load) == {1: b""}
+    assert asked == [1]
+
+
+async def test_what_is_forgotten_is_loaded_again(cache: Cache[bytes], source: Source) -> None:
+    await cache.read_through([1, 2], source.load)
+    source.version = 2
+    await cache.forget([1])
     await cache.forget([])
-    values = await cache.read_through([ONE, TWO], 300, source.load)
-    assert source.asked == [[ONE, TWO], [ONE]]
-    assert values[ONE] == source.value(ONE)
+    values = await cache.read_through([1, 2], source.load)
+    assert source.asked == [[1, 2], [1]]
+    assert values == {1: source.value(1), 2: source.value(2, version=1)}
 
 
-async def test_no_keys(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
-    source = Source()
-    assert await cache.read_through([], 300, source.load) == {}
+async def test_no_keys(
+    cache: Cache[bytes], source: Source, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await cache.read_through([], source.load) == {}
     assert (source.asked, caplog.messages) == ([], [])
+    assert cache_figures(metrics, INVENTORY) == (0, 0, 0)
 
 
-async def test_a_reader_that_raced_a_commit_does_not_put_the_old_value_back(cache: Cache) -> None:
-    source = Source()
+async def test_a_new_generation_forgets_everything(
+    cache: Cache[bytes], source: Source, metrics: Metrics
+) -> None:
+    keys = list(range(100))
+    await cache.read_through(keys, source.load)
+    source.version = 2
+    await cache.start_generation()
+    for _ in range(2):
+        values = await cache.read_through(keys, source.load)
+        assert values == {key: source.value(key) for key in keys}
+    assert source.asked == [keys, keys]
+    assert cache_figures(metrics, INVENTORY) == (100, 200, 0)
 
-    async def load_slowly(keys: Sequence[str]) -> dict[str, bytes]:
+
+async def test_a_reader_that_raced_a_commit_does_not_put_the_old_value_back(
+    cache: Cache[bytes], source: Source, metrics: Metrics
+) -> None:
+    async def load_slowly(keys: Sequence[Key]) -> dict[Key, bytes]:
         old = await source.load(keys)
         source.version = 2  # the writer commits
-        await cache.forget([ONE])
+        await cache.forget([1])
         return old
 
-    raced = await cache.read_through([ONE], 300, load_slowly)
-    assert raced == {ONE: b"\x00\xff" + ONE.encode() + b"\x01"}
-    assert await cache.read_through([ONE], 300, source.load) == {ONE: source.value(ONE)}
-    assert source.asked == [[ONE], [ONE]]
+    raced = await cache.read_through([1, 2], load_slowly)
+    assert raced == {1: source.value(1, version=1), 2: source.value(2, version=1)}
+    assert cache_figures(metrics, INVENTORY) == (0, 2, 1)  # 2 was not written: it is kept
+    assert await cache.read_through([1, 2], source.load) == raced | {1: source.value(1)}
+    assert source.asked == [[1, 2], [1]]
 
 
-async def test_a_reader_that_raced_a_commit_and_another_reader(cache: Cache) -> None:
+async def test_a_reader_that_raced_a_commit_and_another_reader(
+    cache: Cache[bytes], source: Source, metrics: Metrics
+) -> None:
     """The other read what is new; the slow one must not overwrite it."""
-    source = Source()
 
-    async def load_slowly(keys: Sequence[str]) -> dict[str, bytes]:
+    async def load_slowly(keys: Sequence[Key]) -> dict[Key, bytes]:
         old = await source.load(keys)
         source.version = 2
-        await cache.forget([ONE])
-        await cache.read_through([ONE], 300, source.load)
+        await cache.forget([1])
+        await cache.read_through([1], source.load)
         return old
 
-    await cache.read_through([ONE], 300, load_slowly)
-    assert await cache.read_through([ONE], 300, source.load) == {ONE: source.value(ONE)}
-    assert source.asked == [[ONE], [ONE]]
+    await cache.read_through([1], load_slowly)
+    assert await cache.read_through([1], source.load) == {1: source.value(1)}
+    assert source.asked == [[1], [1]]
+    assert cache_figures(metrics, INVENTORY) == (1, 2, 1)
 
 
-async def test_the_second_readers_lease_replaces_the_firsts(store: Store) -> None:
-    assert await store.read_or_lease([ONE, TWO], "first") == [None, None]
-    assert await store.read_or_lease([ONE], "second") == [None]
-    await store.fill({ONE: b"first", TWO: b"first"}, "first", 300)
-    assert await store.read_or_lease([ONE], "third") == [None]
-    await store.fill({ONE: b"second"}, "second", 300)
-    assert await store.read_or_lease([ONE, TWO], "fourth") == [None, b"first"]
-    await store.fill({ONE: b"fourth"}, "fourth", 300)
-    assert await store.read_or_lease([ONE, TWO], "fifth") == [b"fourth", b"first"]
+async def test_a_reader_that_raced_a_new_generation_fills_nothing_that_counts(
+    cache: Cache[bytes], source: Source
+) -> None:
+    async def load_slowly(keys: Sequence[Key]) -> dict[Key, bytes]:
+        old = await source.load(keys)
+        source.version = 2
+        await cache.start_generation()
+        return old
+
+    assert await cache.read_through([1], load_slowly) == {1: source.value(1, version=1)}
+    for _ in range(2):
+        assert await cache.read_through([1], source.load) == {1: source.value(1)}
+    assert source.asked == [[1], [1]]
 
 
-async def test_a_lease_is_good_for_one_fill(store: Store) -> None:
-    await store.read_or_lease([ONE], "lease")
-    await store.fill({ONE: b"1"}, "lease", 300)
-    await store.fill({ONE: b"2"}, "lease", 300)
-    assert await store.read_or_lease([ONE], "other") == [b"1"]
+async def test_of_readers_at_once_the_first_fills(
+    cache: Cache[bytes], source: Source, metrics: Metrics
+) -> None:
+    """The second one loads, too, and leaves it to the first: no fill of its was refused."""
+
+    async def load_slowly(keys: Sequence[Key]) -> dict[Key, bytes]:
+        mine = await source.load(keys)
+        source.version = 2
+        assert await cache.read_through([1], source.load) == {1: source.value(1)}
+        return mine
+
+    await cache.read_through([1], load_slowly)
+    assert await cache.read_through([1], source.load) == {1: source.value(1, version=1)}
+    assert source.asked == [[1], [1]]
+    assert cache_figures(metrics, INVENTORY) == (1, 2, 0)
 
 
-async def test_without_a_lease_nothing_is_filled(store: Store) -> None:
-    await store.fill({ONE: b"1"}, "lease", 300)
-    assert await store.read_or_lease([ONE], "other") == [None]
+async def test_what_cannot_be_loaded_is_left_out_and_not_kept(
+    cache: Cache[bytes], source: Source, metrics: Metrics
+) -> None:
+    async def load_known(keys: Sequence[Key]) -> dict[Key, bytes]:
+        return await source.load([key for key in keys if key in known])
+
+    known = {2}
+    assert await cache.read_through([1, 2], load_known) == {2: source.value(2)}
+    assert await cache.read_through([1], load_known) == {}
+    known = {1, 2}
+    assert await cache.read_through([1, 2], load_known) == {1: source.value(1), 2: source.value(2)}
+    assert source.asked == [[2], [], [1]]
+    assert cache_figures(metrics, INVENTORY) == (1, 4, 0)
 
 
-async def test_a_reader_that_failed_is_no_obstacle(cache: Cache) -> None:
-    async def fail(keys: Sequence[str]) -> dict[str, bytes]:
+async def test_a_reader_that_failed_is_an_obstacle_to_fills_only(
+    cache: Cache[bytes], source: Source
+) -> None:
+    async def fail(keys: Sequence[Key]) -> dict[Key, bytes]:
         raise LookupError(keys)
 
-    source = Source()
     with pytest.raises(LookupError):
-        await cache.read_through([ONE], 300, fail)
+        await cache.read_through([1], fail)
+    assert await cache.read_through([1], source.load) == {1: source.value(1)}
+    await cache.forget([1])  # its lease, too
     for _ in range(2):
-        assert await cache.read_through([ONE], 300, source.load) == {ONE: source.value(ONE)}
-    assert source.asked == [[ONE]]
+        assert await cache.read_through([1], source.load) == {1: source.value(1)}
+    assert source.asked == [[1], [1]]
 
 
-async def test_every_key_of_redis_has_its_lifetime(own_redis_url: str, client: Redis) -> None:
-    store = RedisStore(own_redis_url, timeout_seconds=10)
-    await store.read_or_lease([ONE, TWO], "lease")
-    leases = await lifetimes(client)
-    assert leases.keys() == {f"{ONE}:lease", f"{TWO}:lease"}
-    assert all(0 < seconds <= LEASE_TTL_SECONDS for seconds in leases.values())
-    await store.fill({ONE: b"1"}, "lease", 300)
-    left = await lifetimes(client)
-    assert left.keys() == {ONE, f"{TWO}:lease"}
-    assert LEASE_TTL_SECONDS < left[ONE] <= 300
-    await store.forget([ONE, TWO])
-    assert await lifetimes(client) == {}
-    await store.close()
+async def test_without_a_store_nothing_is_cached(source: Source, metrics: Metrics) -> None:
+    cache: Cache[bytes] = Cache(None, name=INVENTORY, metrics=metrics)
+    for source.version in (1, 2):
+        assert await cache.read_through([1], source.load) == {1: source.value(1)}
+    await cache.forget([1])
+    await cache.start_generation()
+    assert source.asked == [[1], [1]]
+    assert cache_figures(metrics, INVENTORY) == (0, 0, 0)
 
 
-async def test_an_entry_in_the_process_ends_with_its_lifetime() -> None:
-    cache, source = Cache(MemoryStore()), Source()
-    for _ in range(2):
-        await cache.read_through([ONE], 0, source.load)
-    assert source.asked == [[ONE], [ONE]]
-
-
-async def test_the_process_keeps_a_limited_number_of_entries() -> None:
-    store, source = MemoryStore(), Source()
-    cache = Cache(store)
-    keys = [str(number) for number in range(MOST_ENTRIES_IN_PROCESS + 1)]
-    for key in keys:
-        await cache.read_through([key], 300, source.load)
-    assert len(store._values) == MOST_ENTRIES_IN_PROCESS
-    await cache.read_through([keys[1], keys[-1]], 300, source.load)
-    assert len(source.asked) == len(keys)
-    await cache.read_through([keys[0]], 300, source.load)  # the oldest had to go
-    assert len(source.asked) == len(keys) + 1
-    for key in keys:  # readers that never came back
-        await store.read_or_lease([f"lost {key}"], "lease")
-    assert len(store._leases) == MOST_ENTRIES_IN_PROCESS
-
-
-async def test_without_a_store_nothing_is_cached() -> None:
-    cache, source = Cache(None), Source()
-    for version in (1, 2):
-        source.version = version
-        assert await cache.read_through([ONE], 300, source.load) == {ONE: source.value(ONE)}
-    await cache.forget([ONE])
-    assert await cache.is_healthy()
-    await cache.close()
-
-
-@pytest.mark.parametrize(("workers", "asked"), [(1, [[ONE]]), (2, [[ONE], [ONE]])])
+@pytest.mark.parametrize(("workers", "asked"), [(1, [[1]]), (2, [[1], [1]])])
 async def test_several_processes_without_redis_cache_nothing(
-    workers: int, asked: list[list[str]]
+    workers: int, asked: list[list[Key]], source: Source, metrics: Metrics
 ) -> None:
-    cache, source = open_cache(Settings(workers=workers)), Source()
+    settings = Settings(workers=workers)
+    cache = open_cache(settings, None, metrics, name=INVENTORY, ttl_seconds=300)
     for _ in range(2):
-        await cache.read_through([ONE], 300, source.load)
+        await cache.read_through([1], source.load)
     assert source.asked == asked
 
 
 async def test_a_stopped_redis_is_a_miss_and_not_an_error(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, source: Source, metrics: Metrics
 ) -> None:
     monkeypatch.delenv("TEST_REDIS_URL", raising=False)
-    source = Source()
-    with redis_server() as url:
-        cache = open_cache(Settings(redis_url=url, redis_timeout_seconds=10))
-        await cache.read_through([ONE], 300, source.load)
-        assert await cache.is_healthy()
-    source.version = 2
-    for _ in range(2):
-        assert await cache.read_through([ONE], 300, source.load) == {ONE: source.value(ONE)}
-        await cache.forget([ONE])
-    assert source.asked == [[ONE]] * 3
-    assert not await cache.is_healthy()
-    warnings = [record for record in caplog.records if record.name == "economy.cache"]
-    assert [record.levelno for record in warnings] == [logging.WARNING]  # once, not each time
-    await cache.close()
-
-
-async def test_connections_that_redis_has_closed_lose_nothing(
-    own_redis_url: str, client: Redis, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As Redis' own `timeout`, or a load balancer, does to idle ones."""
-    cache, source = Cache(RedisStore(own_redis_url, timeout_seconds=10)), Source()
-    await cache.read_through([ONE], 300, source.load)
-    await client.client_kill_filter(_type="normal", skipme=True)
-    await cache.forget([ONE])
-    source.version = 2
-    assert await cache.read_through([ONE], 300, source.load) == {ONE: source.value(ONE)}
-    await client.client_kill_filter(_type="normal", skipme=True)
-    await cache.read_through([ONE], 300, source.load)
-    assert len(source.asked) == 2
-    assert caplog.messages == []
-    await cache.close()
+    with ExitStack() as running:
+        url = running.enter_context(redis_server())
+        async with open_client(url, metrics=metrics) as client:
+            cache = Cache(RedisStore(client, INVENTORY, 300), name=INVENTORY, metrics=metrics)
+            await cache.read_through([1], source.load)
+            running.close()
+            source.version = 2
+            for _ in range(2):
+                assert await cache.read_through([1], source.load) == {1: source.value(1)}
+                await cache.forget([1])
+    assert source.asked == [[1]] * 3
+    assert cache_figures(metrics, INVENTORY) == (0, 3, 0)

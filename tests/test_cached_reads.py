@@ -16,9 +16,11 @@ from economy.services.access import Actor
 from economy.services.analytics import PopularProduct
 from economy.services.operations import Booking
 from economy.settings import Settings
+from tests.cache_source import figures, lifetimes
 from tests.journal import error_of
 from tests.redis_database import empty_database
 from tests.servers import redis_server
+from tests.shop import Shop
 from tests.sql_counter import recorded_sql
 from tests.world import SERVER, World
 
@@ -32,7 +34,16 @@ def own_redis_url(redis_url: str, worker_id: str) -> str:
 def settings(database_url: str, request: pytest.FixtureRequest) -> Settings:
     """Each test runs with both caches, on both databases."""
     url = request.getfixturevalue("own_redis_url") if request.param == "redis" else None
-    return Settings(database_url=database_url, redis_url=url, redis_timeout_seconds=10)
+    return settings_of(database_url, url)
+
+
+def settings_of(database_url: str, redis_url: str | None) -> Settings:
+    return Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        redis_timeout_seconds=10,  # on a noisy machine a slow answer must not look like a failure
+        jobs_in_server=False,  # they would ask the database while a test counts statements
+    )
 
 
 async def items_of(services: Services, user: UserRow) -> list[InventoryRow]:
@@ -69,13 +80,57 @@ async def test_the_second_read_asks_the_database_nothing(stocked: World) -> None
     ]
 
 
-async def test_many_inventories_are_one_statement(stocked: World) -> None:
+async def read_over(shop: Shop, transport: str, user: UserRow) -> list[tuple[str, int, int]]:
+    """Name, price and quantity of what the user holds, asked by the player itself."""
+    who = shop.player(user)
+    if transport == "REST":
+        response = await shop.client.get(f"/users/{user.id}/inventory", headers=who)
+        found = response.json()["items"]
+    else:
+        document = "{ inventory { id product { name price } quantity } }"
+        found = (await shop.graphql(document, who))["data"]["inventory"]
+    return [(one["product"]["name"], one["product"]["price"], one["quantity"]) for one in found]
+
+
+@pytest.mark.parametrize(("first", "second"), [("REST", "GraphQL"), ("GraphQL", "REST")])
+async def test_a_hit_over_http_asks_the_database_nothing(
+    shop: Shop, first: str, second: str
+) -> None:
+    """What one transport has had loaded serves both; who holds nothing is a hit, too."""
+    world = shop.world
+    await world.credit(world.anna, 1_000)
+    await world.buy(world.anna, world.boost, quantity=3)
+    await world.buy(world.anna, world.premium)
+    held = [("Буст на день", 100, 3), ("Премиум-статус", 500, 1)]
+    for user, expected in ((world.anna, held), (world.boris, [])):
+        with recorded_sql(shop.services.database) as statements:
+            assert await read_over(shop, first, user) == expected
+        assert len([one for one in statements if "FROM inventory" in one]) == 1
+        with recorded_sql(shop.services.database) as statements:
+            for transport in (second, first, second):
+                assert await read_over(shop, transport, user) == expected
+        assert statements == []
+    await world.use(world.anna, world.boost)
+    for transport in (second, first):
+        assert await read_over(shop, transport, world.anna) == [("Буст на день", 100, 2), held[1]]
+
+
+async def test_hits_and_misses_are_counted(shop: Shop) -> None:
+    for _ in range(3):
+        await read_over(shop, "REST", shop.world.anna)
+    found = figures((await shop.client.get("/metrics")).text)
+    assert found['economy_cache_reads_total{cache="inventory",outcome="miss"}'] == 1
+    assert found['economy_cache_reads_total{cache="inventory",outcome="hit"}'] == 2
+
+
+async def test_many_inventories_are_two_statements(stocked: World) -> None:
+    """The second one asks whether those that hold nothing exist."""
     users = [stocked.anna.id, stocked.boris.id]
     with recorded_sql(stocked.services.database) as statements:
         both = await stocked.services.inventory.inventories(users)
-        assert len(statements) == 1
+        assert len(statements) == 2
         assert await stocked.services.inventory.inventories(users) == both
-        assert len(statements) == 1
+        assert len(statements) == 2
         await stocked.credit(stocked.anna, 1)
         statements.clear()
         assert await stocked.services.inventory.inventories(users) == both
@@ -86,12 +141,19 @@ async def test_many_inventories_are_one_statement(stocked: World) -> None:
 
 async def test_a_user_that_does_not_exist_is_not_cached_as_one(world: World) -> None:
     for _ in range(2):
-        assert type(await error_of(items_of(world.services, world.anna._replace(id=3)))) is (
-            UserNotFound
-        )
+        with recorded_sql(world.services.database) as statements:
+            missing = items_of(world.services, world.anna._replace(id=3))
+            assert type(await error_of(missing)) is UserNotFound
+        assert len([one for one in statements if "FROM inventory" in one]) == 1
     vera = await world.services.users.create_user(SERVER, username="vera", email="v@example.com")
     assert vera.id == 3
     assert await items_of(world.services, vera) == []
+    await world.credit(vera, 100)
+    bought = await world.buy(vera, world.boost)
+    assert await items_of(world.services, vera) == [bought.item]
+    with recorded_sql(world.services.database) as statements:
+        assert await items_of(world.services, vera) == [bought.item]
+    assert statements == []
 
 
 CHANGES: list[tuple[Callable[[World], Awaitable[Booking]], list[int]]] = [
@@ -148,9 +210,7 @@ async def test_readers_and_buyers_at_once(stocked: World) -> None:
 
 
 async def test_another_process_reads_what_is_new(database_url: str, own_redis_url: str) -> None:
-    settings = Settings(
-        database_url=database_url, redis_url=own_redis_url, redis_timeout_seconds=10
-    )
+    settings = settings_of(database_url, own_redis_url)
     async with open_services(settings) as one, open_services(settings) as other:
         world = await World.create(one)
         await world.credit(world.anna, 1_000)
@@ -163,21 +223,28 @@ async def test_another_process_reads_what_is_new(database_url: str, own_redis_ur
 
 
 async def test_the_keys_in_redis(database_url: str, own_redis_url: str) -> None:
-    settings = Settings(
-        database_url=database_url, redis_url=own_redis_url, redis_timeout_seconds=10
-    )
     async with (
-        open_services(settings) as services,
-        Redis.from_url(own_redis_url, decode_responses=True) as client,
+        open_services(settings_of(database_url, own_redis_url)) as services,
+        Redis.from_url(own_redis_url, decode_responses=True) as raw,
     ):
         world = await World.create(services)
         await services.inventory.inventories([world.anna.id, world.boris.id])
+        await services.products.products([world.boost.id])
+        await services.products.list_products(SERVER, type_=None, first=5, after=None)
         await services.analytics.popular_products(SERVER, limit=5)
         await world.credit(world.boris, 1)
-        lifetimes = {str(key): await client.ttl(key) for key in await client.keys("*")}
-        assert lifetimes.keys() == {f"economy:1:inventory:{{{world.anna.id}}}", "economy:1:popular"}
-        assert 0 < lifetimes[f"economy:1:inventory:{{{world.anna.id}}}"] <= 300
-        assert 300 < lifetimes["economy:1:popular"] <= 3_600
+        left = await lifetimes(raw)
+    most = {
+        f"economy:2:inventory:{{{world.anna.id}}}": 300,
+        f"economy:2:catalogue:{{{world.boost.id}}}": 60,
+        "economy:2:catalogue:{page:any:all:5:0}": 60,
+        "economy:2:{popular_products}": 25 * 3600,
+        "economy:2:{popular_products}:fresh": 3600,
+        "economy:2:inventory:generation": 30 * 24 * 3600,
+        "economy:2:catalogue:generation": 30 * 24 * 3600,
+    }
+    assert left.keys() == most.keys()
+    assert all(most[name] - 50 < left[name] <= most[name] for name in most)
 
 
 async def test_without_redis_all_goes_on(
@@ -186,8 +253,7 @@ async def test_without_redis_all_goes_on(
     monkeypatch.delenv("TEST_REDIS_URL", raising=False)
     with ExitStack() as running:
         url = running.enter_context(redis_server())
-        settings = Settings(database_url=database_url, redis_url=url, redis_timeout_seconds=10)
-        async with open_services(settings) as services:
+        async with open_services(settings_of(database_url, url)) as services:
             world = await World.create(services)
             await world.credit(world.anna, 1_000)
             assert await quantities(world) == []
@@ -207,7 +273,7 @@ async def test_popular_products_are_cached(stocked: World) -> None:
     ranking = [PopularProduct(1, boost.id, 2), PopularProduct(2, premium.id, 1)]
     with recorded_sql(stocked.services.database) as statements:
         assert await analytics.popular_products(Actor.player(anna.id), limit=5) == ranking
-        assert len(statements) == 1
+        assert len(statements) == 2
         assert await analytics.popular_products(SERVER, limit=1) == ranking[:1]
         await stocked.buy(anna, boost)
         statements.clear()

@@ -62,10 +62,11 @@ def test_both_translations(error: type[EconomyError]) -> None:
             member_of(made)
 
 
-def test_what_may_be_retried_is_a_503_and_nothing_else_is() -> None:
+def test_what_may_be_retried_is_a_429_or_a_503_and_nothing_else_is() -> None:
     assert {error for error in ERRORS if error.retryable} == {
-        error for error in ERRORS if STATUS[error.code] == 503
+        error for error in ERRORS if STATUS[error.code] in (429, 503)
     }
+    assert {error for error in ERRORS if STATUS[error.code] == 429} == {errors.RateLimited}
 
 
 def test_no_code_is_left_over() -> None:

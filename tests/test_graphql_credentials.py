@@ -6,14 +6,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
+import pytest
 
-from economy.settings import DEVELOPMENT_JWT_SECRET
+from economy.settings import DEVELOPMENT_JWT_SECRET, Settings
 from tests.graphql_answers import UNAUTHENTICATED
 from tests.journal import nothing_changes
 from tests.shop import Headers, Shop
 
 BUY = """mutation { purchase(input: {productId: 1, idempotencyKey: "k"}) {
     ... on PurchaseSuccess { user { balance } } } }"""
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Here one address may send as many bad credentials as it likes."""
+    return settings.model_copy(update={"rate_limit_failed_authentication": ""})
 
 
 def bearer(token: str) -> Headers:

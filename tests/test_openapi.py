@@ -19,13 +19,14 @@ from economy.settings import Settings
 
 Json = dict[str, Any]
 
-ALWAYS = {401: {"UNAUTHENTICATED"}, 503: {"UNAVAILABLE"}}
+ALWAYS = {401: {"UNAUTHENTICATED"}, 429: {"RATE_LIMITED"}, 503: {"UNAVAILABLE"}}
 UNREADABLE = {413: {"CONTENT_TOO_LARGE"}, 415: {"UNSUPPORTED_MEDIA_TYPE"}}
 KEYED = UNREADABLE | {
     400: {"MALFORMED_JSON", "IDEMPOTENCY_KEY_MISSING"},
     401: {"UNAUTHENTICATED"},
     403: {"FORBIDDEN"},
     422: {"INVALID_INPUT", "IDEMPOTENCY_KEY_REUSED"},
+    429: {"RATE_LIMITED"},
     503: {"UNAVAILABLE", "CONFLICT"},
 }
 # What each endpoint may answer besides 200: status -> codes.
@@ -106,6 +107,9 @@ def test_errors(document: Json, endpoint: tuple[str, str]) -> None:
     """Each status and code that the endpoint may answer, with an example of the whole body."""
     responses = dict(operation_of(document, endpoint)["responses"])
     assert list(responses.pop("200")["content"]) == ["application/json"]
+    not_modified = responses.pop("304", None)
+    assert (not_modified is not None) == (endpoint[0] == "get")
+    assert not_modified is None or "content" not in not_modified
     known = {code.value: status for code, status in STATUS.items()}
     known |= {code: status for status, code in CODES.items()}
     found: dict[int, set[str]] = {}
@@ -179,16 +183,19 @@ def test_parameters(document: Json, endpoint: tuple[str, str]) -> None:
 
 
 async def test_pages() -> None:
-    """The document as it is served, and the page that shows it; neither needs a credential."""
+    """The document as it is served, and the pages that show it; none needs a credential."""
     app = create_app(Settings())
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://test"
     ) as client:
         served = await client.get("/openapi.json")
         assert (served.status_code, served.json()) == (200, app.openapi())
-        page = await client.get("/docs")
-        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
-        assert "/openapi.json" in page.text
+        for path, script in (("/docs", "swagger.js"), ("/redoc", "redoc.js")):
+            page = await client.get(path)
+            assert page.status_code == 200
+            assert page.headers["content-type"] == "text/html; charset=utf-8"
+            assert f'src="docs/assets/{script}"' in page.text
+            assert '"openapi.json"' in (await client.get(f"/docs/assets/{script}")).text
 
 
 def test_pattern_of_a_reference(document: Json) -> None:

@@ -36,6 +36,12 @@ UNAVAILABLE = problem(
 KEY = {"Idempotency-Key": "key"}
 
 
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Here one address may send as many bad credentials as it likes."""
+    return settings.model_copy(update={"rate_limit_failed_authentication": ""})
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/nothing", "/products/1", "/products/1/sell", "/users/1", "/users//inventory"]
 )

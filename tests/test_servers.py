@@ -20,10 +20,12 @@ from tests.servers import PostgresServer, create_database, drop_database
 
 OWNER = """
 import time
-from tests.servers import postgres_server, redis_server
+from tests.servers import own_redis_server, postgres_server, redis_server
 
-with postgres_server() as server, redis_server() as url:
-    print(server.cluster.data.parent, url.removeprefix("unix://").split("?")[0], flush=True)
+with postgres_server() as server, redis_server() as url, own_redis_server() as silent:
+    silent.stop_answering()
+    sockets = [one.removeprefix("unix://").split("?")[0] for one in (url, silent.url)]
+    print(server.cluster.data.parent, *sockets, flush=True)
     time.sleep(60)
 """
 
@@ -103,6 +105,39 @@ def test_valkey_stores_a_value() -> None:
         assert client.get(key) == b"coin"
 
 
+def test_own_redis_is_killed_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the same socket, with what it had saved and nothing else."""
+    monkeypatch.setenv("TEST_REDIS_URL", "redis://cache:6379/3")
+    with servers.own_redis_server() as server, redis.Redis.from_url(server.url) as client:
+        client.set("saved", "coin")
+        server.restart()
+        assert client.dbsize() == 0
+        client.set("saved", "coin")
+        client.save()
+        client.set("lost", "coin")
+        server.kill()
+        with pytest.raises(redis.ConnectionError):
+            client.ping()
+        server.start()
+        assert client.keys() == [b"saved"]
+    assert not answers(server.folder / "valkey.sock")
+
+
+def test_own_redis_falls_silent_and_answers_again() -> None:
+    with (
+        servers.own_redis_server() as server,
+        redis.Redis.from_url(server.url, socket_timeout=0.05, retry=None) as hasty,
+        redis.Redis.from_url(server.url) as patient,
+    ):
+        server.stop_answering()
+        assert answers(server.folder / "valkey.sock")
+        with pytest.raises(redis.TimeoutError):
+            hasty.ping()
+        server.answer_again()
+        assert patient.ping() is True
+        server.stop_answering()  # as a test may leave it
+
+
 def test_missing_server_is_an_error_not_a_skip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.setenv("PATH", "/nonexistent")
@@ -116,8 +151,8 @@ def answers(path: Path) -> bool:
         return client.connect_ex(str(path)) == 0
 
 
-def start_owner() -> tuple[subprocess.Popen[str], Path, Path]:
-    """Start a process that owns both servers; return it and the sockets of its servers."""
+def start_owner() -> tuple[subprocess.Popen[str], Path, Path, Path]:
+    """Start a process that owns three servers, one silent; return it and their sockets."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("TEST_")
     }
@@ -130,8 +165,8 @@ def start_owner() -> tuple[subprocess.Popen[str], Path, Path]:
     )
     assert owner.stdout is not None
     with owner.stdout:
-        folder, valkey = owner.stdout.readline().split()
-    return owner, Path(folder) / ".s.PGSQL.5432", Path(valkey)
+        folder, valkey, silent = owner.stdout.readline().split()
+    return owner, Path(folder) / ".s.PGSQL.5432", Path(valkey), Path(silent)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")

@@ -45,7 +45,53 @@ def test_development_needs_nothing() -> None:
     assert settings.jwt_secret.get_secret_value() == DEVELOPMENT_JWT_SECRET
     assert settings.base_url == "http://127.0.0.1:8000"
     assert (settings.inventory_ttl_seconds, settings.popular_products_ttl_seconds) == (300, 3_600)
+    assert settings.catalogue_ttl_seconds == 60
     assert settings.max_top_up_amount == 1_000_000
+    assert (settings.broker_url, settings.jobs_in_server) == (None, True)
+    assert settings.jobs_every_seconds == 60
+    assert settings.trusted_proxies == "127.0.0.1"
+
+
+RATES = {
+    "rate_limit_player_money": "120/10",
+    "rate_limit_player_reads": "300/10",
+    "rate_limit_server_money": "",
+    "rate_limit_server_reads": "",
+    "rate_limit_failed_authentication": "30/60",
+}
+NO_RATES = [
+    *("120", "/", "120/", "/10", "0/10", "10/0", "-1/10", "1/-1", "+1/1", "01/10", "1/010"),
+    *("1.5/10", "1/1.5", "1e2/10", "1 / 10", "1/10/10", "1/10s", "120/10, 300/60", "1\n/10"),
+    *("1000000/1", "1/1000000", "unlimited", "none", "٣/10", "1/٣", "0"),
+]
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_rate_limits(empty_environment: pytest.MonkeyPatch, name: str) -> None:
+    """So many in so many seconds, or nothing: no limit."""
+    assert getattr(Settings(), name) == RATES[name]
+    for value in ["", "1/1", "120/10", "999999/999999"]:
+        assert getattr(Settings.model_validate({name: f" {value}\n"}), name) == value
+        empty_environment.setenv(f"ECONOMY_{name.upper()}", value)
+        assert getattr(Settings(), name) == value
+    empty_environment.delenv(f"ECONOMY_{name.upper()}")
+    pattern = "^([1-9][0-9]{0,5}/[1-9][0-9]{0,5})?$"
+    for value in NO_RATES:
+        expected = f"String should match pattern '{pattern}'"
+        assert problems_of(**{name: value}) == [(name, expected)], value
+
+
+def test_jobs_and_proxies(empty_environment: pytest.MonkeyPatch) -> None:
+    empty_environment.setenv("ECONOMY_BROKER_URL", "")
+    empty_environment.setenv("ECONOMY_JOBS_IN_SERVER", "false")
+    empty_environment.setenv("ECONOMY_TRUSTED_PROXIES", "")
+    settings = Settings()
+    assert (settings.broker_url, settings.jobs_in_server) == (None, False)
+    assert settings.trusted_proxies == ""
+    for url in ["redis://broker:6379/1", "amqp://user:password@broker//", "memory://"]:
+        assert Settings(broker_url=url).broker_url == url
+    for proxies in ["*", "10.0.0.1, 10.0.0.2", "10.0.0.0/8"]:
+        assert Settings(trusted_proxies=proxies).trusted_proxies == proxies
 
 
 def test_production() -> None:
@@ -188,6 +234,10 @@ def test_unknown_variables_are_refused(empty_environment: pytest.MonkeyPatch) ->
         ),
         ("max_top_up_amount", str(2**53), f"Input should be less than or equal to {2**53 - 1}"),
         ("redis_timeout_seconds", "0", "Input should be greater than 0"),
+        ("catalogue_ttl_seconds", "0", "Input should be greater than or equal to 1"),
+        ("jobs_every_seconds", "0", "Input should be greater than or equal to 1"),
+        ("jobs_every_seconds", "3601", "Input should be less than or equal to 3600"),
+        ("jobs_in_server", "maybe", "Input should be a valid boolean, unable to interpret input"),
     ],
 )
 def test_wrong_values_name_the_variable(

@@ -1,6 +1,7 @@
 """Player tokens: JWTs with a pinned algorithm, checked against a secret or a JWKS."""
 
 import asyncio
+import json
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,12 +47,7 @@ class PlayerTokens:
             if self._jwks is None:
                 claims = self._decoded(token, self._secret, "HS256")
             else:
-                # reads a file or the network, which blocks
-                key = await asyncio.to_thread(self._jwks.get_signing_key_from_jwt, token)
-                claims = self._decoded(token, key.key, "RS256")
-        except (jwt.PyJWKClientConnectionError, OSError) as error:
-            logger.error("the key set cannot be read: %s", error)
-            raise Unavailable from error
+                claims = self._decoded(token, await _public_key(self._jwks, token), "RS256")
         except jwt.PyJWTError:
             raise Unauthenticated("The token is not valid.") from None
         user_id = parse_id(claims["sub"])
@@ -71,6 +67,19 @@ class PlayerTokens:
         )
 
 
+async def _public_key(jwks: "jwt.PyJWKClient | _KeyFile", token: str) -> Any:
+    """The one that the token names. Raises PyJWTError; Unavailable if the set cannot be read."""
+    try:
+        # reads a file or the network, which blocks
+        key = await asyncio.to_thread(jwks.get_signing_key_from_jwt, token)
+    except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, OSError, ValueError) as error:
+        logger.error("the key set cannot be read: %s", error)
+        raise Unavailable from error
+    if key.algorithm_name != "RS256":  # a set may hold others, and anybody may name them
+        raise jwt.InvalidAlgorithmError
+    return key.key
+
+
 class _KeyFile:
     """A JWKS in a file; the library's own client reads only from the network."""
 
@@ -80,7 +89,10 @@ class _KeyFile:
     def get_signing_key_from_jwt(self, token: str) -> jwt.PyJWK:
         """Reads the file anew: a key that was rotated in or out counts at once."""
         wanted = jwt.get_unverified_header(token).get("kid")
-        for key in jwt.PyJWKSet.from_json(self._file.read_text()).keys:
+        content = json.loads(self._file.read_bytes())
+        if not isinstance(content, dict):
+            raise jwt.PyJWKSetError("it is no JSON object")
+        for key in jwt.PyJWKSet.from_dict(content).keys:
             if key.key_id == wanted:
                 return key
         raise jwt.PyJWKClientError("no such key")

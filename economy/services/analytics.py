@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.cache_refresh import RefreshedValue
 from economy.database import Database
@@ -106,7 +107,6 @@ class AnalyticsService:
             await set_job_done_until(session, Job.COUNT_PURCHASES, hour + HOUR)
         return True
 
-    async def delete_expired(self) -> None:
+    async def delete_expired(self, session: AsyncSession) -> None:
         """Counts of hours that no ranking asks for any more."""
-        async with self._database.unit_of_work() as session:
-            await delete_hours(session, before=start_of_hour(datetime.now(UTC) - WINDOW))
+        await delete_hours(session, before=start_of_hour(datetime.now(UTC) - WINDOW))

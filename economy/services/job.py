@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from economy.cache import Cache
 from economy.database import Database
 from economy.jobs import Job
@@ -48,33 +50,34 @@ class JobService:
 
     async def _reset_inventory_cache(self) -> bool:
         """Claimed before, as no network call belongs into a unit of work; given back on failure."""
-        today = _today()
-        done_until = await self._claim(Job.RESET_INVENTORY_CACHE, today)
+        job = Job.RESET_INVENTORY_CACHE
+        async with self._database.unit_of_work() as session:
+            done_until = await _claim_today(session, job)
         if done_until is None:
             return False
         try:
             await self._inventories.start_generation()
-        except RedisUnavailable:
+        except BaseException as error:  # cancelled, too: due still
             async with self._database.unit_of_work() as session:
-                await set_job_done_until(session, Job.RESET_INVENTORY_CACHE, done_until)
-            return False  # due still
+                await set_job_done_until(session, job, done_until)
+            if isinstance(error, RedisUnavailable):
+                return False
+            raise
         return True
 
     async def _delete_expired(self) -> bool:
-        if await self._claim(Job.DELETE_EXPIRED, _today()) is None:
-            return False
-        await self._analytics.delete_expired()
+        async with self._database.unit_of_work() as session:
+            if await _claim_today(session, Job.DELETE_EXPIRED) is None:
+                return False
+            await self._analytics.delete_expired(session)
         return True
 
-    async def _claim(self, job: Job, until: datetime) -> datetime | None:
-        """Up to when it had been done before. None: it is done up to `until` already."""
-        async with self._database.unit_of_work() as session:
-            done_until = await job_done_until_for_update(session, job)
-            if done_until >= until:
-                return None
-            await set_job_done_until(session, job, until)
-        return done_until
 
-
-def _today() -> datetime:
-    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+async def _claim_today(session: AsyncSession, job: Job) -> datetime | None:
+    """Up to when it had been done before. None: today's is done already."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    done_until = await job_done_until_for_update(session, job)
+    if done_until >= today:
+        return None
+    await set_job_done_until(session, job, today)
+    return done_until

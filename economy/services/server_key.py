@@ -9,7 +9,6 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from economy.database import Database
-from economy.errors import EconomyError
 from economy.models.server_key import ServerKeyRow
 from economy.repositories.server_key import (
     expire_server_key,
@@ -87,7 +86,7 @@ class ServerKeyService:
         try:
             async with self._database.unit_of_work() as session:
                 await note_server_key_use(session, row.id, now, unless_since=earlier)
-        except EconomyError:  # the request itself is worth more
+        except Exception:  # whatever it is: the request itself is worth more
             logger.warning("the use of the server key %s is not noted", row.id, exc_info=True)
 
 

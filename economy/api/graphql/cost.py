@@ -82,6 +82,9 @@ def excess_of(schema: GraphQLSchema, document: DocumentNode) -> str | None:
             ):
                 if found > limit:
                     return f"The document {what.format(limit)}."
+    # validation compares the fields of a fragment that nothing spreads, too
+    if any(cost.width > MAX_WIDTH or cost.widest > MAX_WIDTH for cost in measure.of_fragments()):
+        return f"The document has more than {MAX_WIDTH} fields side by side."
     return None
 
 
@@ -102,6 +105,9 @@ class _Measure:
             len(variable.directives or ()) for variable in operation.variable_definitions or ()
         )
         return cost._replace(directives=cost.directives + own)
+
+    def of_fragments(self) -> list[Cost]:
+        return [self._of_fragment(name, LIST_SIZE) for name in self._fragments]
 
     def _of_set(
         self, selections: SelectionSetNode, parent: GraphQLCompositeType | None, size: int

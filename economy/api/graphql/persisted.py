@@ -80,9 +80,9 @@ def read_manifest(file: Path) -> dict[str, str]:
 def _documents_in(content: Any) -> dict[str, str] | None:
     if isinstance(content, dict) and isinstance(content.get("operations"), list):
         entries = content["operations"]
-        if not all(isinstance(one, dict) and {"id", "body"} <= one.keys() for one in entries):
+        if not all(isinstance(one, dict) and isinstance(one.get("id"), str) for one in entries):
             return None
-        content = {one["id"]: one["body"] for one in entries}
+        content = {one["id"]: one.get("body") for one in entries}
     is_map = isinstance(content, dict) and all(isinstance(one, str) for one in content.values())
     return content if is_map else None
 

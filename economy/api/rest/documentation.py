@@ -45,15 +45,22 @@ _UNREADABLE = (
     problem(413, CODES[413], f"The body is larger than {MAX_BODY_BYTES} bytes."),
     problem(415, CODES[415], "Send application/json."),
 )
+_NOT_MODIFIED = {
+    "description": "What `If-None-Match` names is current still",
+    "headers": {"ETag": {"description": "Of the body", "schema": {"type": "string"}}},
+}
 _SCHEMAS = "#/components/schemas/"
 
 
 def problems(*possible: EconomyError, has_body: bool = False) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of an endpoint: one entry a status, one example a code."""
+    """The `responses` of an endpoint: one entry a status, one example a code.
+
+    Without a body it is a read, which may be conditional.
+    """
     bodies = [problem_of(error, is_in_body=has_body) for error in (*possible, *ALWAYS)]
     if has_body:
         bodies.extend(_UNREADABLE)
-    responses: dict[int | str, dict[str, Any]] = {}
+    responses: dict[int | str, dict[str, Any]] = {} if has_body else {304: _NOT_MODIFIED}
     for body in sorted(bodies, key=lambda body: int(body["status"])):
         content = {"schema": {"$ref": f"{_SCHEMAS}{Problem.__name__}"}, "examples": {}}
         response = responses.setdefault(

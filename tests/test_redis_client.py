@@ -1,0 +1,210 @@
+"""The connection to Redis, on a real server: round trips are shared, generations are kept."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from economy.redis_client import RedisClient, RedisUnavailable
+from tests.redis_client import (
+    FAILS,
+    LONG_SECONDS,
+    calls,
+    connected,
+    emptied,
+    generations,
+    is_refused,
+    is_refused_at_once,
+    run_id,
+    until,
+)
+from tests.servers import RedisServer, own_redis_server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with own_redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def admin(server: RedisServer) -> Iterator[redis.Redis]:
+    with emptied(server) as admin:
+        yield admin
+
+
+@pytest.fixture
+async def client(server: RedisServer, admin: redis.Redis) -> AsyncIterator[RedisClient]:
+    async with connected(server.url) as (client, _):
+        assert await client.ping()
+        yield client
+
+
+def round_trips(admin: redis.Redis) -> tuple[int, int]:
+    """How often the server has read from a client, and written to one."""
+    stats: Any = admin.info("stats")
+    return stats["total_reads_processed"], stats["total_writes_processed"]
+
+
+async def test_commands_of_one_moment_share_a_round_trip(
+    client: RedisClient, admin: redis.Redis
+) -> None:
+    first, second = round_trips(admin), round_trips(admin)
+    looking = (second[0] - first[0], second[1] - first[1])
+    answers = await asyncio.gather(*(client.execute("ECHO", str(n)) for n in range(300)))
+    third = round_trips(admin)
+    assert answers == [str(n).encode() for n in range(300)]
+    assert calls(admin, "echo") == 300
+    assert third[0] - second[0] - looking[0] == 1
+    assert third[1] - second[1] - looking[1] == 1
+
+
+async def test_each_caller_gets_its_own_answers(client: RedisClient) -> None:
+    async def ask(caller: int) -> None:
+        for turn in range(20):
+            words = [f"{caller}-{turn}-{n}" for n in range(caller % 4 + 1)]
+            answers = await client.execute_all([("ECHO", word) for word in words])
+            assert answers == [word.encode() for word in words]
+
+    await asyncio.gather(*(ask(caller) for caller in range(50)))
+    assert await client.execute_all([]) == []
+    assert client.is_trusted
+
+
+async def test_commands_of_one_caller_run_in_their_order(
+    client: RedisClient, admin: redis.Redis
+) -> None:
+    answers = await client.execute_all([("SET", "k", 1), ("GET", "k"), ("DEL", "k"), ("GET", "k")])
+    assert answers == [True, b"1", 1, None]
+
+
+async def test_more_commands_than_a_round_trip_takes(
+    client: RedisClient, admin: redis.Redis
+) -> None:
+    await asyncio.gather(*(client.execute("INCR", "count") for _ in range(2_000)))
+    assert admin.get("count") == b"2000"
+
+
+async def test_a_caller_that_goes_away_harms_nobody(
+    client: RedisClient, server: RedisServer, admin: redis.Redis
+) -> None:
+    server.stop_answering()
+    callers = [asyncio.create_task(client.execute("ECHO", str(n))) for n in range(3)]
+    await until(lambda: bool(client._trips))
+    assert callers[1].cancel()
+    await asyncio.wait([callers[1]])
+    server.answer_again()
+    assert await callers[0] == b"0"
+    assert await callers[2] == b"2"
+    assert callers[1].cancelled()
+    assert await client.execute("ECHO", "next") == b"next"
+    assert client.is_trusted
+
+
+async def until_hung_up(client: RedisClient) -> None:
+    """Until the end of its only connection has come through to it."""
+    [connection] = client._redis.connection_pool._available_connections
+    assert connection._reader is not None
+    await until(connection._reader.at_eof)
+
+
+def listen_on_tcp(server: RedisServer) -> str:
+    """Beside its socket; the URL."""
+    with socket.socket() as free, redis.Redis.from_url(server.url) as admin:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        admin.config_set("port", port)
+    return f"redis://127.0.0.1:{port}/0"
+
+
+@pytest.mark.parametrize("scheme", ["unix", "redis"])
+async def test_a_connection_that_was_idle_too_long_is_no_failure(
+    server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture, scheme: str
+) -> None:
+    """Servers and networks close such connections: nothing was lost with them."""
+    url = server.url if scheme == "unix" else listen_on_tcp(server)
+    async with connected(url) as (client, _):
+        assert await client.ping()
+        before = generations(admin)
+        assert admin.client_kill_filter(_type="normal", skipme=True) == 1
+        await until_hung_up(client)
+        assert await client.execute("ECHO", "after") == b"after"
+        assert client.is_trusted
+        assert generations(admin) == before
+    assert caplog.messages == []
+
+
+async def test_a_new_connection_keeps_the_generations(
+    client: RedisClient, server: RedisServer, admin: redis.Redis
+) -> None:
+    before = generations(admin)
+    assert [one[:40] for one in before] == [run_id(admin)] * 2
+    async with connected(server.url) as (other, _):
+        assert await other.ping()
+    assert generations(admin) == before
+
+
+async def test_generations_of_another_run_are_void(
+    client: RedisClient, server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Restarted from a snapshot: what had been forgotten since is there again."""
+    before, first_run = generations(admin), run_id(admin)
+    admin.set("k", "old")
+    admin.save()
+    admin.set("k", "new")
+    server.restart()
+    assert generations(admin) == before
+    await until_hung_up(client)
+    assert await client.execute("GET", "k") == b"old"
+    assert client.is_trusted
+    after, second_run = generations(admin), run_id(admin)
+    assert second_run != first_run
+    assert [one[:40] for one in after] == [second_run] * 2
+    assert caplog.messages == []
+
+
+async def test_closing_ends_the_comeback(
+    server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks = asyncio.all_tasks()
+    async with connected(server.url, timeout_seconds=0.25) as (client, _):
+        assert await client.ping()
+        server.stop_answering()
+        assert await is_refused(client.execute("PING"))
+    assert asyncio.all_tasks() == tasks
+    server.answer_again()
+    assert is_refused_at_once(client)
+    assert caplog.messages == [FAILS + "TimeoutError"]
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_closing_waits_for_what_was_asked(
+    server: RedisServer,
+    admin: redis.Redis,
+    caplog: pytest.LogCaptureFixture,
+    is_answered: bool,
+) -> None:
+    tasks = asyncio.all_tasks()
+    seconds = LONG_SECONDS if is_answered else 0.25
+    async with connected(server.url, timeout_seconds=seconds) as (client, _):
+        assert await client.ping()
+        server.stop_answering()
+        asked = [asyncio.create_task(client.execute("ECHO", str(n))) for n in range(50)]
+        await until(lambda: bool(client._trips))
+        closing = asyncio.create_task(client.close())
+        if is_answered:
+            await until(lambda: not closing.done())
+            server.answer_again()
+        await closing
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        if is_answered:
+            assert answers == [str(n).encode() for n in range(50)]
+        else:
+            assert {type(answer) for answer in answers} == {RedisUnavailable}
+        assert is_refused_at_once(client)
+    assert asyncio.all_tasks() - tasks == set()
+    assert caplog.messages == ([] if is_answered else [FAILS + "TimeoutError"])
