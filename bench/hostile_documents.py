@@ -1,4 +1,4 @@
-"""How long hostile GraphQL documents hold up the process before they are refused: make bench-hostile.
+"""How long hostile GraphQL documents take to be refused: make bench-hostile.
 
 Each is tried at three sizes: linear time means that twice the size takes twice as long.
 """

@@ -157,11 +157,14 @@ def export_schema() -> None:
 
 def _celery(settings: Settings) -> "Celery":
     # here, as the server needs nothing of it
-    from economy.worker import make_celery  # noqa: PLC0415
+    from economy.worker import UnknownBroker, make_celery  # noqa: PLC0415
 
     if settings.broker_url is None:
         raise click.ClickException(f"set {PREFIX}BROKER_URL, such as redis://host:6379/1")
-    return make_celery(settings)
+    try:
+        return make_celery(settings)
+    except UnknownBroker:
+        raise click.ClickException(f"{PREFIX}BROKER_URL: there is no such kind of broker") from None
 
 
 async def _check(settings: Settings) -> None:

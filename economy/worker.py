@@ -55,9 +55,20 @@ class WorkerProcess:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
 
+class UnknownBroker(ValueError):
+    """There is no transport for the scheme of that URL."""
+
+
 def make_celery(settings: Settings) -> Celery:
-    """The application of `economy worker` and `economy beat`. `broker_url` must be set."""
+    """The application of `economy worker` and `economy beat`. `broker_url` must be set.
+
+    Raises UnknownBroker.
+    """
     app = Celery("economy", broker=settings.broker_url)
+    try:
+        app.connection_for_write().get_transport_cls()
+    except (KeyError, ImportError, AttributeError):
+        raise UnknownBroker from None
     app.conf.update(
         task_acks_late=True,  # a task that its worker did not survive is delivered again
         task_reject_on_worker_lost=True,

@@ -1,4 +1,4 @@
-"""Starts real `economy serve` processes and stops them again, as whoever runs them would."""
+"""Starts real processes of `economy` and stops them again, as whoever runs them would."""
 
 import contextlib
 import os
@@ -29,9 +29,27 @@ if os.getppid() == int(sys.argv[1]):
 
 
 @dataclass
-class LiveServer:
+class LiveProcess:
     process: subprocess.Popen[bytes]
     log: Path
+    is_told_to_end: bool = False
+
+    def terminate(self) -> None:
+        self.is_told_to_end = True
+        self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """The process and its children, which have no time for anything."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def wait(self) -> None:
+        """An orderly end is exit code 0; any other is a failure."""
+        assert self.process.wait(TIMEOUT) == 0, self.log.read_text()
+
+
+@dataclass
+class LiveServer(LiveProcess):
     url: str = ""
 
     def wait_until_ready(self) -> None:
@@ -44,13 +62,6 @@ class LiveServer:
                         return
             time.sleep(0.02)
         raise RuntimeError(f"the server did not start: {self.log.read_text()}")
-
-    def terminate(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-
-    def wait(self) -> None:
-        """An orderly end is exit code 0; any other is a failure."""
-        assert self.process.wait(TIMEOUT) == 0, self.log.read_text()
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -72,27 +83,45 @@ def run_economy(*arguments: str, **settings: str) -> subprocess.CompletedProcess
 
 
 @contextlib.contextmanager
-def live_server(*arguments: str, **settings: str) -> Iterator[LiveServer]:
-    """A server on a free port of 127.0.0.1; at the end it must stop in order."""
-    command = [ECONOMY, "serve", "--host", "127.0.0.1", "--port", "0", *arguments]
+def launched(*arguments: str, **settings: str) -> Iterator[LiveProcess]:
+    """A command that runs until it is told to end; whatever is left of it is killed."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-c", LAUNCHER, str(os.getpid()), *map(str, command)],
+                [sys.executable, "-c", LAUNCHER, str(os.getpid()), str(ECONOMY), *arguments],
                 env=environment(**settings),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        server = LiveServer(process, log)
         try:
-            server.wait_until_ready()
-            yield server
-            server.terminate()
-            server.wait()
+            yield LiveProcess(process, log)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # worker processes, too
             process.wait()
+
+
+@contextlib.contextmanager
+def live_process(*arguments: str, **settings: str) -> Iterator[LiveProcess]:
+    """At the end it must stop in order, unless a test has killed it."""
+    with launched(*arguments, **settings) as live:
+        yield live
+        if live.process.returncode != -signal.SIGKILL:
+            if not live.is_told_to_end:
+                live.terminate()
+            live.wait()
+
+
+@contextlib.contextmanager
+def live_server(*arguments: str, **settings: str) -> Iterator[LiveServer]:
+    """A server on a free port of 127.0.0.1; at the end it must stop in order."""
+    address = ("--host", "127.0.0.1", "--port", "0")
+    with launched("serve", *address, *arguments, **settings) as live:
+        server = LiveServer(live.process, live.log)
+        server.wait_until_ready()
+        yield server
+        server.terminate()
+        server.wait()

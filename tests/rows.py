@@ -45,6 +45,8 @@ PRODUCT = {"name": "'Boost'", "description": "''", "price": "100", "type": "'con
 PRODUCT |= {"is_active": "true", "created_at": NOW}
 ITEM = {"product_id": "1", "product_type": "'consumable'", "quantity": "1", "purchased_at": NOW}
 KEY = {"key_hash": "'hash'", "scopes": "''", "created_at": NOW}
+PROGRESS = {"job": "'count'", "done_until": NOW}
+HOUR = {"hour": NOW, "product_id": "1", "purchases": "1"}
 PERMANENT = {"product_id": "2", "product_type": "'permanent'"}
 
 PRESENT: list[tuple[str, Row]] = [
@@ -58,6 +60,8 @@ PRESENT: list[tuple[str, Row]] = [
     ("transaction", transaction(1)),
     ("transaction", transaction(2, **FAILED)),
     ("transaction", transaction(3, **PENDING)),
+    ("job_progress", PROGRESS),
+    ("purchase_hour", HOUR),
 ]
 # One more row for each table, without fault.
 GOOD: dict[str, Row] = {
@@ -67,6 +71,8 @@ GOOD: dict[str, Row] = {
     "claim": {"value": "'anna'", "kind": "'email'", "user_id": "1"},
     "inventory": {"user_id": "2", "id": uuid(1)} | ITEM,
     "transaction": transaction(4),
+    "job_progress": PROGRESS | {"job": "'reset'"},
+    "purchase_hour": HOUR | {"hour": LATER},
 }
 
 

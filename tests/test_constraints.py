@@ -84,6 +84,10 @@ BAD: list[tuple[str, str, str, Row]] = [
     ("transaction", "ck_transaction_completed", CHECK, {"balance_after": "NULL"}),
     ("transaction", "ck_transaction_completed", CHECK, PENDING | {"completed_at": NOW}),
     ("transaction", "ck_transaction_completed", CHECK, PENDING | {"balance_after": "0"}),
+    ("job_progress", "pk_job_progress", UNIQUE, {"job": "'count'"}),
+    ("purchase_hour", "pk_purchase_hour", UNIQUE, {"hour": NOW}),
+    ("purchase_hour", "fk_purchase_hour_product_id", FOREIGN_KEY, {"product_id": "9"}),
+    ("purchase_hour", "ck_purchase_hour_purchases", CHECK, {"purchases": "0"}),
 ]
 # Each column of a settled row with another value, which would be right in a row of its own.
 OTHER = transaction(5, user_id="2", kind="'use'", product_id="2", quantity="2", amount="99")

@@ -16,10 +16,12 @@ from economy.models.inventory import InventoryRow
 from economy.models.transaction import TransactionRow
 from economy.models.user import UserRow
 from economy.repositories import posting_postgres
+from economy.repositories.analytics import count_hour, most_purchased, start_of_hour
 from economy.repositories.inventory import items_held
+from economy.repositories.job import NEVER
 from economy.repositories.posting_rows import Changes, Wanted
 from economy.repositories.server_key import find_server_key
-from economy.repositories.transaction import most_purchased, newest_transactions
+from economy.repositories.transaction import newest_transactions
 from economy.repositories.user import user_id_by_username, users_by_id
 from economy.settings import Settings
 from tests.servers import PostgresServer, create_database, drop_database
@@ -53,6 +55,10 @@ FROM generate_series(1, {HISTORY}) AS n, generate_series(1, {ACTIVE_USERS}) AS u
 INSERT INTO server_key (id, key_hash, scopes, created_at)
 SELECT gen_random_uuid(), sha256(n::text::bytea), 'read:any', now()
 FROM generate_series(1, 1000) AS n;
+INSERT INTO purchase_hour (hour, product_id, purchases)
+SELECT hour, n, n FROM generate_series(1, 100) AS n, generate_series(
+    date_trunc('hour', now()) - interval '8 days',
+    date_trunc('hour', now()) - interval '2 hours', interval '1 hour') AS hour;
 ANALYZE;
 """
 PLAYER, BATCH = [7], list(range(101, 165))
@@ -75,8 +81,10 @@ def history(user_ids: list[int], before_seq: int | None = None, kind: str | None
     )
 
 
-def popular_products(session: AsyncSession) -> Awaitable[object]:
-    return most_purchased(session, since=WEEK_AGO, limit=100)
+def popular_products(counted_until: datetime) -> Use:
+    return lambda session: most_purchased(
+        session, since=WEEK_AGO, until=NOW, counted_until=counted_until, limit=100
+    )
 
 
 def lock_and_find(user_ids: list[int]) -> Use:
@@ -112,6 +120,7 @@ INVENTORY_OF_USER = "uq_inventory_user_id_product_id"
 HISTORY_OF_USER = "uq_transaction_user_id_seq"
 REPLAY = "uq_transaction_user_id_kind_idempotency_key"
 PURCHASES = "ix_transaction_completed_purchase"
+INDEX_SCANS = {"Index Scan", "Index Only Scan", "Bitmap Index Scan"}
 # users, claims, products (so few that it may as well read them all), items, replays
 FIND = [{"user_pkey"}, set(), set(), {INVENTORY_OF_USER}, {REPLAY}]
 # users, items, transactions, claims
@@ -124,7 +133,11 @@ CASES: dict[str, tuple[Use, list[set[str]]]] = {
     "history": (history(PLAYER), [{HISTORY_OF_USER}]),
     "history, next page": (history(PLAYER, before_seq=30), [{HISTORY_OF_USER}]),
     "histories": (history(BATCH), [{HISTORY_OF_USER}]),
-    "popular products": (popular_products, [{PURCHASES}]),
+    "popular products": (popular_products(NEVER), [{PURCHASES}]),
+    "count purchases": (
+        lambda session: count_hour(session, start_of_hour(NOW)),
+        [{"pk_purchase_hour"}, {PURCHASES}],
+    ),
     "username": (lambda session: user_id_by_username(session, "player7"), [{"pk_claim"}]),
     "server key": (
         lambda session: find_server_key(session, b"hash"),
@@ -245,16 +258,43 @@ async def test_a_page_of_one_kind_reads_only_its_user(session: AsyncSession) -> 
         assert tables_read_whole(nodes) == set()
 
 
-async def test_popular_products_stay_on_their_index_when_prepared(session: AsyncSession) -> None:
+async def assert_the_journal_is_read_by_index(
+    session: AsyncSession, explained: Explained, statement: Statement, parts: int
+) -> None:
+    """All of what is counted may be read: it is a week, however long the history is."""
+    sql, arguments = statement
+    nodes = await explained(session, sql, *arguments)
+    of_journal = [node for node in nodes if node.get("Index Name") == PURCHASES]
+    assert len(of_journal) == parts
+    assert {node["Node Type"] for node in of_journal} <= INDEX_SCANS
+    assert tables_read_whole(nodes) <= {"purchase_hour"}
+    assert indexes_of(nodes) <= {PURCHASES, "pk_purchase_hour"}
+
+
+@pytest.mark.parametrize("explained", [explain, explain_generic])
+async def test_popular_products_read_both_ends_of_the_journal_by_index(
+    session: AsyncSession, explained: Explained
+) -> None:
+    counted_until = start_of_hour(NOW) - timedelta(hours=1)
+    [statement] = await statements_of(session, popular_products(counted_until))
+    await assert_the_journal_is_read_by_index(session, explained, statement, parts=2)
+
+
+@pytest.mark.parametrize(("counted_until", "parts"), [(NEVER, 1), (start_of_hour(NOW), 2)])
+async def test_popular_products_stay_on_their_index_when_prepared(
+    session: AsyncSession, counted_until: datetime, parts: int
+) -> None:
     """A condition of a partial index that comes as a parameter is lost in a generic plan."""
+    use = popular_products(counted_until)
+    [(sql, arguments)] = await statements_of(session, use)
     for _ in range(10):
-        await popular_products(session)
+        await use(session)
     connection = await driver_connection(session)
     (prepared,) = await connection.fetch(
         """SELECT name, generic_plans + custom_plans AS runs FROM pg_prepared_statements
-        WHERE statement LIKE '%GROUP BY%' AND NOT from_sql AND statement NOT LIKE '%pg_prepared%'"""
+        WHERE statement = $1 AND NOT from_sql""",
+        sql,
     )
-    assert prepared["runs"] == 10
-    nodes = await explain(session, f"""EXECUTE {prepared["name"]} ('{WEEK_AGO}', 100)""")
-    assert indexes_of(nodes) == {PURCHASES}
-    assert tables_read_whole(nodes) == set()
+    assert prepared["runs"] == 12
+    execution = (f"EXECUTE {prepared['name']} ({', '.join(map(repr, map(str, arguments)))})", ())
+    await assert_the_journal_is_read_by_index(session, explain, execution, parts)

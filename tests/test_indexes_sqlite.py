@@ -1,7 +1,7 @@
 """Tests that SQLite, too, finds rows by the index made for them; it plans without statistics."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.database import Database
 from economy.repositories import posting_sqlite
+from economy.repositories.analytics import count_hour, most_purchased, start_of_hour
 from economy.repositories.inventory import items_held
+from economy.repositories.job import NEVER
 from economy.repositories.posting_rows import Wanted
 from economy.repositories.server_key import find_server_key
-from economy.repositories.transaction import most_purchased, newest_transactions
+from economy.repositories.transaction import newest_transactions
 from economy.repositories.user import user_id_by_username
 from economy.settings import Settings
 
@@ -26,6 +28,14 @@ WANTED = Wanted(
     keys=[(1, "purchase", "a"), (2, "use", "b")],
     references=[],
 )
+NOW = datetime.now(UTC)
+
+
+def popular_products(session: AsyncSession, counted_until: datetime) -> Awaitable[object]:
+    since = NOW - timedelta(days=7)
+    return most_purchased(session, since=since, until=NOW, counted_until=counted_until, limit=100)
+
+
 # what is run, and where in each table it finds its rows
 CASES: dict[str, tuple[Use, list[str]]] = {
     "inventories": (
@@ -37,8 +47,20 @@ CASES: dict[str, tuple[Use, list[str]]] = {
         ["transaction (user_id=? AND seq<?)"],
     ),
     "popular products": (
-        lambda session: most_purchased(session, since=datetime.now(UTC), limit=100),
-        ["transaction (created_at>?)"],
+        lambda session: popular_products(session, NEVER),
+        ["transaction (created_at>? AND created_at<?)"],
+    ),
+    "popular products, counted": (
+        lambda session: popular_products(session, start_of_hour(NOW)),
+        [
+            "transaction (created_at>? AND created_at<?)",
+            "purchase_hour (hour>? AND hour<?)",
+            "transaction (created_at>? AND created_at<?)",
+        ],
+    ),
+    "count purchases": (
+        lambda session: count_hour(session, start_of_hour(NOW)),
+        ["purchase_hour (hour=?)", "transaction (created_at>? AND created_at<?)"],
     ),
     "username": (
         lambda session: user_id_by_username(session, "anna"),
@@ -93,5 +115,5 @@ async def test_each_statement_searches_an_index(session: AsyncSession, case: str
     ]
     searches = [step.removeprefix("SEARCH ") for step in steps if step.startswith("SEARCH ")]
     assert [f"{step.split()[0]} {step[step.index('(') :]}" for step in searches] == expected
-    # the arrays of what is wanted are read whole, and no table of ours
-    assert {step.split()[1] for step in steps if step.startswith("SCAN ")} <= {"anon_1"}
+    # the arrays of what is wanted, and what was found, are read whole, and no table of ours
+    assert {step.split()[1] for step in steps if step.startswith("SCAN ")} <= {"anon_1", "anon_2"}

@@ -40,6 +40,11 @@ TOP_UP = """INSERT INTO "transaction" (user_id, id, seq, kind, status, amount, b
     actor, request_hash, created_at, completed_at)
 VALUES (1, '00000000000000000000000000000001', 1, 'top_up', 'completed', 7, 7, 'server:1', 'h',
     '2026-11-23 12:00:00', '2026-11-23 12:00:00')"""
+SOMETHING = """INSERT INTO product (id, name, description, price, type, is_active, created_at)
+VALUES (1, 'boost', '', 100, 'consumable', true, '2026-11-23 12:00:00')"""
+COUNTED = "INSERT INTO purchase_hour VALUES ('2026-11-23 12:00:00', 1, 5)"
+PROGRESS = "INSERT INTO job_progress VALUES ('count_purchases', '2026-11-23 12:00:00')"
+OLD_TABLES, COUNTS = ("user", "transaction"), ("job_progress", "purchase_hour")
 
 
 @asynccontextmanager
@@ -65,8 +70,15 @@ async def schema(url: str) -> list[str]:
 
 
 async def count(url: str, table: str) -> int:
+    return len((await rows_of(url, table))[table])
+
+
+async def rows_of(url: str, *tables: str) -> dict[str, list[str]]:
     async with opened(url) as database, database.unit_of_work() as session:
-        return int(await session.scalar(text(f'SELECT count(*) FROM "{table}"')) or 0)
+        return {
+            table: [repr(row) for row in await session.execute(text(f'SELECT * FROM "{table}"'))]
+            for table in tables
+        }
 
 
 @pytest.fixture
@@ -113,6 +125,28 @@ async def test_up_down_up(empty_url: str) -> None:
         await migrate(database)
         assert await schema(empty_url) == first
         assert await count(empty_url, "user") == 0
+
+
+async def test_rows_of_before_survive_the_counts_of_purchases(empty_url: str) -> None:
+    """Up, down and up again; the counts are derived, and go on the way down."""
+    async with opened(empty_url) as database:
+        async with database.unit_of_work() as session:
+            connection = await session.connection()
+            await connection.run_sync(lambda to: command.upgrade(alembic_config(to), "0001"))
+        before = await schema(empty_url)
+        await execute(empty_url, SOMEBODY, TOP_UP)
+        rows = await rows_of(empty_url, *OLD_TABLES)
+        assert [len(found) for found in rows.values()] == [1, 1]
+        await migrate(database)
+        after = await schema(empty_url)
+        assert await rows_of(empty_url, *OLD_TABLES, *COUNTS) == rows | dict.fromkeys(COUNTS, [])
+        await execute(empty_url, SOMETHING, COUNTED, PROGRESS)
+        await migrate(database, "0001")
+        assert await schema(empty_url) == before
+        assert await rows_of(empty_url, *OLD_TABLES) == rows
+        await migrate(database)
+        assert await schema(empty_url) == after
+        assert await rows_of(empty_url, *OLD_TABLES, *COUNTS) == rows | dict.fromkeys(COUNTS, [])
 
 
 async def test_migrating_twice_changes_nothing(empty_url: str) -> None:
@@ -183,11 +217,7 @@ def test_a_new_migration_bounds_its_wait_for_locks_and_knows_the_types_of_models
     folder = Path(str(alembic_config().get_main_option("script_location")))
     lines = (folder / "script.py.mako").read_text().splitlines()
     assert "import sqlmodel" in lines
-    upgrade, downgrade = (
-        lines.index("def upgrade() -> None:"),
-        lines.index("def downgrade() -> None:"),
-    )
-    for start in (upgrade, downgrade):
+    for start in map(lines.index, ("def upgrade() -> None:", "def downgrade() -> None:")):
         assert lines[start + 1 : start + 3] == [
             '    if op.get_bind().dialect.name == "postgresql":',
             "        op.execute(\"SET LOCAL lock_timeout = '5s'\")",

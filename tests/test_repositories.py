@@ -1,7 +1,7 @@
 """Tests that the SQL of reads means the same on both databases."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +27,7 @@ from economy.repositories.product import (
 )
 from economy.repositories.server_key import find_server_key, insert_server_key
 from economy.repositories.tables import table_of
-from economy.repositories.transaction import most_purchased, newest_transactions
+from economy.repositories.transaction import newest_transactions
 from economy.repositories.user import claim_values, user_id_by_username, users_by_id
 from economy.settings import Settings
 from tests.sql_counter import recorded_sql
@@ -236,27 +236,6 @@ async def test_products_after(
     rows = await database.read(products_after, **arguments)
     assert [row.id for row in rows] == expected
     assert sorted(await database.read(products_by_id, expected)) == rows
-
-
-async def test_most_purchased_counts_completed_purchases_since_then(database: Database) -> None:
-    just_before = NOW - timedelta(microseconds=1)
-    await write(
-        database,
-        *(purchase(ANNA, seq, SHIELD) for seq in (1, 2)),
-        purchase(BORIS, 1, BOOST, quantity=1000),  # purchases count, not units
-        purchase(BORIS, 2, BOOST, failure_code="INSUFFICIENT_FUNDS"),
-        purchase(BORIS, 3, BOOST, at=just_before),
-        purchase(CLARA, 1, PREMIUM, at=NOW + timedelta(days=1)),
-        *(use(CLARA, seq) for seq in (2, 3, 4)),
-    )
-    ranking = [(SHIELD, 2), (BOOST, 1), (PREMIUM, 1)]  # of equals the smaller id
-    assert await database.read(most_purchased, since=NOW, limit=10) == ranking
-    assert await database.read(most_purchased, since=NOW.astimezone(UTC), limit=10) == ranking
-    assert await database.read(most_purchased, since=NOW, limit=2) == ranking[:2]
-    assert await database.read(most_purchased, since=just_before, limit=10) == [
-        *((BOOST, 2), (SHIELD, 2), (PREMIUM, 1))
-    ]
-    assert await database.read(most_purchased, since=NOW + timedelta(days=2), limit=10) == []
 
 
 async def test_names_are_looked_up(database: Database) -> None:

@@ -78,7 +78,7 @@ async def strip_sqlite(world: World) -> list[str]:
     """SQLite cannot drop a constraint: each table is replaced by a copy, which has none."""
     made = await world.sql("SELECT type, sql FROM sqlite_master WHERE type IN ('view', 'trigger')")
     await world.sql("DROP VIEW ledger_entry")
-    for table in ("transaction", "inventory", "user", "product", "claim"):
+    for table in ("transaction", "inventory", "purchase_hour", "user", "product", "claim"):
         await world.sql(f'CREATE TABLE copy AS SELECT * FROM "{table}"')
         await world.sql(f'DROP TABLE "{table}"')
         await world.sql(f'ALTER TABLE copy RENAME TO "{table}"')
