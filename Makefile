@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 PIP    := $(PYTHON) -m pip --python $(VENV)/bin/python --disable-pip-version-check
 
-.PHONY: run test check format migrate migration bench-popular bench-hostile lock clean
+.PHONY: run test check format migrate migration bench-popular bench-hostile fuzz lock clean
 
 run: $(VENV)/.runtime
 	$(VENV)/bin/economy migrate
@@ -54,6 +54,10 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 # The cost of refreshing the popular products, 10^4 to 2*10^7 journal rows: minutes, and 10 GB of disk.
 bench-popular: $(VENV)/.dev
 	$(VENV)/bin/python -m bench.popular $(ARGS)
+
+# Schemathesis for longer than in the tests.
+fuzz: $(VENV)/.dev
+	TEST_FUZZ_SECONDS=$(or $(seconds),120) $(VENV)/bin/pytest --timeout=1000 tests/test_fuzz.py
 
 # How long hostile GraphQL documents take to be refused.
 bench-hostile: $(VENV)/.dev
