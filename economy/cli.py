@@ -12,7 +12,7 @@ from economy.api.graphql.persisted import InvalidManifest, PersistedOperations
 from economy.api.graphql.schema import build_schema
 from economy.api.tokens import PlayerTokens
 from economy.app import require_migrated
-from economy.cli_keys import keys
+from economy.cli_keys import key_name, keys
 from economy.commands import open_migrated, patient, read_settings, run
 from economy.database import Database
 from economy.logs import configure_logging
@@ -117,7 +117,7 @@ def seed() -> None:
     type=click.Choice([scope.value for scope in Scope]),
     help="What the server key may do; all of it by default.",
 )
-@click.option("--name", help="Of the server key, for `economy keys list`.")
+@click.option("--name", callback=key_name, help="Of the server key, for `economy keys list`.")
 def token(user: str | None, server: bool, scopes: tuple[str, ...], name: str | None) -> None:
     """Print a new credential, and nothing else."""
     if server == (user is not None) or ((scopes or name) and not server):

@@ -13,6 +13,15 @@ from economy.services.server_key import ServerKeyService
 
 T = TypeVar("T")
 
+MAX_NAME = 100
+
+
+def key_name(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
+    """The callback of an option: a line of its own in the list holds it."""
+    if name is not None and not (name.isprintable() and 1 <= len(name) <= MAX_NAME):
+        raise click.BadParameter(f"1 to {MAX_NAME} characters that can be printed.")
+    return name
+
 
 @click.group()
 def keys() -> None:

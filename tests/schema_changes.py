@@ -22,7 +22,12 @@ def unsaid_changes(released: str, current: str, changelog: str) -> list[str]:
     found = UNRELEASED.search(changelog)
     said = " ".join(found[1].split()) if found else ""
     changes = find_breaking_changes(parse_schema(released), parse_schema(current))
-    return [change.description for change in changes if change.description not in said]
+    return [
+        change.description
+        for change in changes
+        # not as the end of another's words
+        if not re.search(rf"(?<![\w.]){re.escape(change.description)}", said)
+    ]
 
 
 def main() -> None:

@@ -152,7 +152,7 @@ async def test_production_answers(production: Shop) -> None:
 
 
 async def test_production_does_not_tell_its_schema(production: Shop) -> None:
-    for who in (production.server, production.player(production.world.anna), {}):
+    for who in (production.player(production.world.anna), {}):
         for document in (
             "{ __schema { queryType { name } } }",
             '{ __type(name: "User") { name } }',

@@ -139,14 +139,18 @@ async def test_rows_of_before_survive_the_counts_of_purchases(empty_url: str) ->
         assert [len(found) for found in rows.values()] == [1, 1]
         await migrate(database)
         after = await schema(empty_url)
-        assert await rows_of(empty_url, *OLD_TABLES, *COUNTS) == rows | dict.fromkeys(COUNTS, [])
+        assert await rows_of(empty_url, *OLD_TABLES, *COUNTS) == rows | {
+            table: [] for table in COUNTS
+        }
         await execute(empty_url, SOMETHING, COUNTED, PROGRESS)
         await migrate(database, "0001")
         assert await schema(empty_url) == before
         assert await rows_of(empty_url, *OLD_TABLES) == rows
         await migrate(database)
         assert await schema(empty_url) == after
-        assert await rows_of(empty_url, *OLD_TABLES, *COUNTS) == rows | dict.fromkeys(COUNTS, [])
+        assert await rows_of(empty_url, *OLD_TABLES, *COUNTS) == rows | {
+            table: [] for table in COUNTS
+        }
 
 
 async def test_migrating_twice_changes_nothing(empty_url: str) -> None:

@@ -16,7 +16,7 @@ PREFLIGHT_TTL_SECONDS = 600
 def add_cors(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         CORSMiddleware,
-        allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
+        allow_origins=[origin.strip().rstrip("/") for origin in settings.cors_origins.split(",")],
         allow_methods=["GET", "POST"],
         allow_headers=[*REQUEST_HEADERS, "X-Request-Id"],
         expose_headers=ANSWER_HEADERS,

@@ -67,15 +67,17 @@ NOTHING = Cost()
 def excess_of(schema: GraphQLSchema, document: DocumentNode) -> str | None:
     """The first limit that an operation exceeds, in words. The document may be invalid."""
     measure = _Measure(schema, document)
+    schemas = 0
     for definition in document.definitions:
         if isinstance(definition, OperationDefinitionNode):
             cost = measure.of_operation(definition)
+            schemas += cost.schemas
             is_mutation = definition.operation is OperationType.MUTATION
             for found, limit, what in (
                 (cost.depth, MAX_DEPTH, "is nested deeper than {} levels"),
                 (cost.aliases, MAX_ALIASES, "has more than {} aliases"),
                 (cost.directives, MAX_DIRECTIVES, "has more than {} directives"),
-                (cost.schemas, 1, "asks for `__schema` more than once"),
+                (schemas, 1, "asks for `__schema` more than once"),
                 (cost.width if is_mutation else 0, MAX_MUTATIONS, "has more than {} mutations"),
                 (max(cost.width, cost.widest), MAX_WIDTH, "has more than {} fields side by side"),
                 (cost.fields, MAX_FIELDS, "asks for more than {} fields"),

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from economy.api.body import read_body
-from economy.api.graphql.persisted import matches
+from economy.api.graphql.persisted import digits_of, matches
 
 
 class BadRequest(Exception):
@@ -85,7 +85,7 @@ def _hash_in(extensions: dict[str, Any]) -> str | None:
     sha256 = persisted.get("sha256Hash")
     if not isinstance(sha256, str):
         raise BadRequest("`sha256Hash` must be a string.")
-    return sha256.lower()
+    return digits_of(sha256)
 
 
 def _loaded(text: bytes | str, what: str) -> Any:

@@ -55,22 +55,31 @@ class PersistedOperations:
         return document
 
 
+def digits_of(sha256: str) -> str:
+    """Some tools write the name of the algorithm before the digits."""
+    return sha256.removeprefix("sha256:").lower()
+
+
 def matches(query: str, sha256: str) -> bool:
     return _hash(query) == sha256
 
 
 def read_manifest(file: Path) -> dict[str, str]:
-    """From SHA-256, in hexadecimal digits, to document: a JSON object of exactly that, or what
-    Apollo's generate-persisted-query-manifest writes. Raises InvalidManifest."""
+    """From SHA-256, in hexadecimal digits, to document: a JSON object of exactly that, such as
+    graphql-codegen's, or what Apollo's generate-persisted-query-manifest writes.
+
+    Raises InvalidManifest.
+    """
     try:
         content = orjson.loads(file.read_bytes())
     except OSError as error:
         raise InvalidManifest(f"{file}: {error.strerror}") from None
     except orjson.JSONDecodeError as error:
         raise InvalidManifest(f"{file} is not JSON: {error.msg}") from None
-    documents = _documents_in(content)
-    if documents is None:
+    found = _documents_in(content)
+    if found is None:
         raise InvalidManifest(f"{file} is no object of SHA-256 to document")
+    documents = {digits_of(sha256): document for sha256, document in found.items()}
     for sha256, document in documents.items():
         if not matches(document, sha256):
             raise InvalidManifest(f"{file}: {sha256} is not the SHA-256 of its document")

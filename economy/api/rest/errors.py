@@ -146,6 +146,11 @@ async def _on_http_exception(_request: Request, error: Exception) -> JSONRespons
 
 
 async def _on_bug(_request: Request, error: Exception) -> JSONResponse:
+    return masked(error)
+
+
+def masked(error: Exception) -> JSONResponse:
+    """A bug: the error itself is in the log, under the id that the client is told."""
     logger.error("a request failed", exc_info=error)
     return _response(
         problem(

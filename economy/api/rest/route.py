@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
@@ -15,8 +16,8 @@ from economy.api.auth import Authenticator
 from economy.api.body import read_body
 from economy.api.limits import RequestLimits
 from economy.api.rest.caching import conditional
-from economy.api.rest.errors import REPLAYED
-from economy.errors import Decline, Unavailable
+from economy.api.rest.errors import REPLAYED, masked
+from economy.errors import Decline, EconomyError, Unavailable
 from economy.rate_limits import Act
 from economy.services import Services
 from economy.services.access import authenticated
@@ -41,6 +42,11 @@ class Route(APIRoute):
                     return await _within_limit(limits, partial(handle, strict))
             except TimeoutError:
                 raise Unavailable from None
+            except (EconomyError, RequestValidationError, HTTPException):
+                raise
+            except Exception as error:
+                # further out it would be logged once more, and the server would hang up
+                return masked(error)
 
         return handler
 
