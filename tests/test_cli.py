@@ -168,7 +168,8 @@ async def test_token_for_nobody(sqlite_url: str) -> None:
 def test_token_for_whom(sqlite_url: str, arguments: list[str]) -> None:
     run = run_economy("token", *arguments, database_url=sqlite_url)
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr.endswith("Error: give either --user ID, or --server [--scope SCOPE]...\n")
+    usage = "give either --user ID, or --server [--scope SCOPE]... [--name N]"
+    assert run.stderr.endswith(f"Error: {usage}\n")
 
 
 async def test_verify(shop: Shop, database_url: str) -> None:

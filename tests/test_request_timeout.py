@@ -75,7 +75,7 @@ async def answered(shop: Shop, *, by_rest: bool) -> dict[str, Any]:
 
 async def test_what_timed_out_is_booked_once(shop: Shop, rival: Rival) -> None:
     """Sent three times over both transports while anna is locked: one purchase."""
-    async with nothing_changes(shop.world), rival.holding_user(shop.world.anna.id):
+    async with rival.holding_user(shop.world.anna.id), nothing_changes(shop.world):
         response = await buy_over_rest(shop)
         detail = response.json()["detail"]
         assert_problem(response, problem(503, "UNAVAILABLE", detail, retryable=True))
