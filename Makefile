@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 PIP    := $(PYTHON) -m pip --python $(VENV)/bin/python --disable-pip-version-check
 
-.PHONY: run test check format migrate migration bench-popular bench-hostile fuzz lock clean
+.PHONY: run test check format migrate migration bench-popular bench-hostile fuzz audit lock clean
 
 run: $(VENV)/.runtime
 	$(VENV)/bin/economy migrate
@@ -54,6 +54,10 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 # The cost of refreshing the popular products, 10^4 to 2*10^7 journal rows: minutes, and 10 GB of disk.
 bench-popular: $(VENV)/.dev
 	$(VENV)/bin/python -m bench.popular $(ARGS)
+
+# Suites of others: GraphQL over HTTP, linters of the schema, Schemathesis. Needs npm's registry.
+audit: $(VENV)/.dev
+	$(VENV)/bin/python -m tests.audit
 
 # Schemathesis for longer than in the tests.
 fuzz: $(VENV)/.dev

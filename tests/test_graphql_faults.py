@@ -175,6 +175,7 @@ MISSPELT: list[tuple[str, dict[str, Any]]] = [
     ("query ($t: ProductType) { products(type: $t) { nodes { id } } }", {"t": "PERMANEN"}),
     ("mutation { useItem(input: {prodctId: 1, idempotencyKey: 1}) { __typename } }", {}),
     ("{ me { id @skp(if: true) } }", {}),
+    ("{ me }", {}),
 ]
 
 

@@ -66,6 +66,9 @@ class Documents:
                 max_errors=MAX_ERRORS,
                 hide_suggestions=not self._has_suggestions,
             )
+            if not self._has_suggestions:
+                for error in errors:  # one rule suggests all the same
+                    error.message = error.message.partition(" Did you mean ")[0]
         except GraphQLError as error:
             return Parsed(None, [error])
         except (RecursionError, ValueError):  # nested too deep; a number of thousands of digits

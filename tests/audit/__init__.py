@@ -1,0 +1,1 @@
+"""The outside suites, with their npm project."""
