@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
+from redis.asyncio import Redis
 
 from economy.app import create_app
 from economy.bootstrap import open_services
@@ -15,6 +16,7 @@ from economy.database import Database
 from economy.migrate import migrate
 from economy.services import Services
 from economy.settings import Settings
+from tests.redis_database import empty_database
 from tests.servers import (
     PostgresServer,
     create_database,
@@ -50,6 +52,19 @@ def postgres(worker_id: str) -> Iterator[PostgresServer]:
 def redis_url() -> Iterator[str]:
     with redis_server() as url:
         yield url
+
+
+@pytest.fixture
+def own_redis_url(redis_url: str, worker_id: str) -> str:
+    """An empty Redis database."""
+    return empty_database(redis_url, worker_id)
+
+
+@pytest.fixture
+async def raw(own_redis_url: str) -> AsyncIterator[Redis]:
+    """Redis itself, as whoever administers it has it."""
+    async with Redis.from_url(own_redis_url, decode_responses=True) as raw:
+        yield raw
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,7 @@ from economy.cache_store import Key, MemoryStore, RedisStore, Store
 from economy.metrics import Metrics
 from economy.settings import Settings
 from tests.cache_source import Source, cache_figures, open_client
-from tests.redis_database import empty_database
 from tests.servers import redis_server
-
-
-@pytest.fixture
-def own_redis_url(redis_url: str, worker_id: str) -> str:
-    return empty_database(redis_url, worker_id)
 
 
 @pytest.fixture(params=["memory", "redis"])

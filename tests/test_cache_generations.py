@@ -14,22 +14,9 @@ from economy.cache import CATALOGUE, INVENTORY
 from economy.cache_store import GENERATION_BYTES, RedisStore
 from economy.redis_client import RedisClient
 from tests.cache_source import fill, open_client, values_of
-from tests.redis_database import empty_database
 from tests.servers import own_redis_server
 
 GENERATION, VALUE = "economy:2:inventory:generation", "economy:2:inventory:{1}"
-
-
-@pytest.fixture
-def own_redis_url(redis_url: str, worker_id: str) -> str:
-    return empty_database(redis_url, worker_id)
-
-
-@pytest.fixture
-async def raw(own_redis_url: str) -> AsyncIterator[Redis]:
-    """Redis itself, as whoever administers it has it."""
-    async with Redis.from_url(own_redis_url, decode_responses=True) as raw:
-        yield raw
 
 
 @pytest.fixture

@@ -23,23 +23,11 @@ from tests.computation import (
     until_done,
     value_of,
 )
-from tests.redis_database import empty_database
 
 
 @pytest.fixture
 def computation() -> Computation:
     return Computation()
-
-
-@pytest.fixture
-def own_redis_url(redis_url: str, worker_id: str) -> str:
-    return empty_database(redis_url, worker_id)
-
-
-@pytest.fixture
-async def raw(own_redis_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(own_redis_url, decode_responses=True) as raw:
-        yield raw
 
 
 @pytest.fixture

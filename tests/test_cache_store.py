@@ -19,22 +19,9 @@ from economy.cache_store import (
 )
 from economy.redis_client import RedisClient
 from tests.cache_source import fill, lifetimes, open_client, values_of
-from tests.redis_database import empty_database
 
 GENERATION = "economy:2:inventory:generation"
 VALUE, LEASE = "economy:2:inventory:{1}", "economy:2:inventory:{1}:lease"
-
-
-@pytest.fixture
-def own_redis_url(redis_url: str, worker_id: str) -> str:
-    return empty_database(redis_url, worker_id)
-
-
-@pytest.fixture
-async def raw(own_redis_url: str) -> AsyncIterator[Redis]:
-    """Redis itself, as whoever administers it has it."""
-    async with Redis.from_url(own_redis_url, decode_responses=True) as raw:
-        yield raw
 
 
 @pytest.fixture

@@ -18,16 +18,10 @@ from economy.services.operations import Booking
 from economy.settings import Settings
 from tests.cache_source import figures, lifetimes
 from tests.journal import error_of
-from tests.redis_database import empty_database
 from tests.servers import redis_server
 from tests.shop import Shop
 from tests.sql_counter import recorded_sql
 from tests.world import SERVER, World
-
-
-@pytest.fixture
-def own_redis_url(redis_url: str, worker_id: str) -> str:
-    return empty_database(redis_url, worker_id)
 
 
 @pytest.fixture(params=["memory", "redis"])

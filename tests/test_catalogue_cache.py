@@ -24,17 +24,11 @@ from tests.graphql_answers import BOOST, PREMIUM, PRODUCT
 from tests.graphql_mutations import mutate
 from tests.journal import error_of
 from tests.proxy import Break, open_proxy
-from tests.redis_database import empty_database
 from tests.shop import Headers, Shop
 from tests.sql_counter import recorded_sql
 from tests.world import SERVER, World
 
 PLAYER = Actor.player(1)
-
-
-@pytest.fixture
-def own_redis_url(redis_url: str, worker_id: str) -> str:
-    return empty_database(redis_url, worker_id)
 
 
 def settings_of(database_url: str, redis_url: str | None = None, workers: int = 1) -> Settings:

@@ -17,7 +17,6 @@ from tests.interleaving import (
     pause_at_memory,
     pause_at_redis,
 )
-from tests.redis_database import empty_database
 from tests.world import SERVER, World
 
 
@@ -55,11 +54,6 @@ async def race(
         for process in (editing, other):
             pause_at_catalogue(monkeypatch, process)
         yield world, other if request.param == "redis, two processes" else editing
-
-
-@pytest.fixture
-def own_redis_url(redis_url: str, worker_id: str) -> str:
-    return empty_database(redis_url, worker_id)
 
 
 async def price_in(process: Services, world: World) -> int:
