@@ -1,4 +1,4 @@
-"""Malformed, huge and malicious requests: each is answered, none is a fault of ours."""
+"""Requests of every size, whole and cut off: each is answered, none is a fault of ours."""
 
 import asyncio
 import json
@@ -11,7 +11,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from economy.api.body import MAX_BODY_BYTES, MAX_DISCARDED_BYTES
-from tests.journal import nothing_changes
 from tests.shop import Shop
 
 GRAPHQL = "application/graphql-response+json"
@@ -19,68 +18,13 @@ HUGE = "9" * 5_000
 TYPENAME = {"data": {"__typename": "Query"}}
 
 
-def nested(levels: int, inner: str = "1") -> str:
-    return "[" * levels + inner + "]" * levels
-
-
-def bomb(levels: int) -> str:
-    """Asks for 2^levels fields in 26 bytes a level."""
-    doubled = "".join(f"fragment F{n} on User{{...F{n + 1}...F{n + 1}}}" for n in range(levels))
-    return f"{{me{{...F0}}}}{doubled}fragment F{levels} on User{{id}}"
-
-
-async def post(
-    client: httpx.AsyncClient, body: bytes | str, headers: dict[str, str] | None = None
-) -> httpx.Response:
-    headers = {"Content-Type": "application/json", "Accept": GRAPHQL} | (headers or {})
-    content = body if isinstance(body, bytes) else body.encode()
-    return await client.post("/graphql", content=content, headers=headers)
+async def post(client: httpx.AsyncClient, body: str) -> httpx.Response:
+    headers = {"Content-Type": "application/json", "Accept": GRAPHQL}
+    return await client.post("/graphql", content=body, headers=headers)
 
 
 def codes_of(response: httpx.Response) -> set[str]:
     return {error["extensions"]["code"] for error in response.json()["errors"]}
-
-
-BODIES: list[bytes | str] = [
-    "",
-    " ",
-    '"x"',
-    "1",
-    "null",
-    "true",
-    "NaN",
-    "[]",
-    '[{"query": "{ __typename }"}]',
-    '[{"query": "{ __typename }"}, {"query": "{ __typename }"}]',
-    '["{ __typename }"]',
-    "0.5",
-    "{",
-    "{}",
-    '{"query": "{ __typename }"} {}',
-    "[" * 60_000,
-    '{"a":' * 10_000,
-    nested(2_000),
-    HUGE,
-    f'{{"query": {HUGE}}}',
-    b"\xff\xfe",
-    b'{"query": "\xff"}',
-    b'{"query": "\xed\xa0\x80"}',  # half a character, as UTF-8 would write it
-    '{"query": "\\ud800"}',
-    '{"query": "{ __typename }", "operationName": "\\udfff"}',
-    '{"query": "{ __typename }", "variables": {"\\ud800": 1}}',
-    '\ufeff{"query": "{ __typename }"}',
-    '{"query": "{ __typename }"}'.encode("utf-16"),
-]
-
-
-async def test_a_body_that_is_no_request(shop: Shop) -> None:
-    for body in BODIES:
-        response = await post(shop.client, body)
-        assert (response.status_code, codes_of(response)) == (400, {"BAD_REQUEST"}), body[:50]
-        assert response.headers["content-type"] == f"{GRAPHQL}; charset=utf-8"
-        plain = await post(shop.client, body, {"Accept": "application/json"})
-        assert (plain.status_code, plain.json()) == (400, response.json()), body[:50]
-        assert plain.headers["content-type"] == "application/json; charset=utf-8"
 
 
 async def test_the_longest_body(shop: Shop) -> None:
@@ -90,104 +34,6 @@ async def test_the_longest_body(shop: Shop) -> None:
     for length in (MAX_BODY_BYTES + 1, 20 * MAX_BODY_BYTES):
         response = await post(shop.client, body.ljust(length))
         assert (response.status_code, codes_of(response)) == (413, {"BAD_REQUEST"})
-
-
-DOCUMENTS = [
-    f"{{ products(first: {HUGE}) {{ nodes {{ id }} }} }}",
-    f"{{ products(first: {HUGE}.0) {{ nodes {{ id }} }} }}",
-    f"{{ products(first: -{HUGE}) {{ nodes {{ id }} }} }}",
-    f"query ($n: Int = {HUGE}) {{ products(first: $n) {{ nodes {{ id }} }} }}",
-    f"mutation {{ updateProduct(input: {{id: 1, price: {HUGE}}}) {{ __typename }} }}",
-    f"mutation {{ updateProduct(input: {{id: 1, price: {2**53}}}) {{ __typename }} }}",
-    "mutation { updateProduct(input: {id: 1, price: -1}) { __typename } }",
-    "mutation { updateProduct(input: {id: 1, price: 1.0}) { __typename } }",
-    'mutation { updateProduct(input: {id: 1, price: "1"}) { __typename } }',
-    "mutation { updateProduct(input: {id: 1, price: true}) { __typename } }",
-    '{ user(id: "\\uD800") { id } }',
-    '{ user(id: "\\u{D800}") { id } }',
-    "{ a" * 1_000,
-    "{ me " * 300 + "}" * 300,
-    "{ __type(name: 1) " + "{ ofType " * 300 + "}" * 300,
-    f"{{ user(id: {nested(400)}) {{ id }} }}",
-    f"query ($a: {nested(400, 'Int')}) {{ me {{ id }} }}",
-    "{ " + " ".join(f"a{n}: me {{ id }}" for n in range(2_000)) + " }",
-    "{ " + "a " * 20_000 + "}",
-    "{ " + " ".join(f"a{n}: __typename" for n in range(20_000))[:60_000] + " }",
-    "{" * 60_000,
-    "{ me " + "{ ... " * 300 + "{ id }" + " }" * 300 + " }",
-    "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }",
-    "{ ...A } fragment A on Query { ...A __typename @include(if: true) ...A }",
-    "{ me { id ...Nothing } }",
-    "{ me { ...A } } fragment A on Nothing { id ...B } fragment B on User { nothing }",
-    "{ me { ... on Nothing { id } } }",
-    "{ me { nothing { first(first: 5) { id } } } }",
-    "{ __typename { id } }",
-    "{ ...A } fragment A on Amount { id }",
-    "{ ...A ...A } fragment A on Query { __typename } fragment A on Query { __typename }",
-    "query ($n: Nothing) { products(first: $n) { nodes { id } } }",
-    "{ products(first: {a: 1}) { nodes { id } } }",
-    "{ products(first: 1, first: 2) { nodes { id } } }",
-    "mutation { nothing }",
-    bomb(40),
-    "#" * 50_000,
-    "@" * 50_000,
-    '"' * 30_000,
-]
-VARIABLES: list[tuple[str, str]] = [
-    ("Int", HUGE),
-    ("Int", "2147483648"),
-    ("Int", "1.5"),
-    ("Int", "true"),
-    ("Int", "1e999"),
-    ("Int", nested(500)),
-    ("Int", '"1"'),
-    ("ID", HUGE),
-    ("ID", "1.5"),
-    ("ID", "true"),
-    ("ID", nested(500)),
-    ("Amount", HUGE),
-    ("Amount", str(2**53)),
-    ("Amount", str(2**64)),
-    ("Amount", str(2**70)),
-    ("Amount", "-1"),
-    ("Amount", "1.0"),
-    ("Amount", '"1"'),
-    ("Amount", "true"),
-    ("Amount", "{}"),
-]
-USES_OF = {
-    "Int": "products(first: $value) { nodes { id } }",
-    "ID": "product(id: $value) { id }",
-    "Amount": "updateProduct(input: {id: 1, price: $value}) { __typename }",
-}
-
-
-async def test_a_document_that_is_refused(shop: Shop) -> None:
-    products = await shop.world.sql("SELECT * FROM product ORDER BY id")
-    async with nothing_changes(shop.world):
-        for document in DOCUMENTS:
-            body = json.dumps({"query": document})
-            response = await post(shop.client, body, shop.server)
-            assert response.status_code == 400, document[:80]
-            assert response.json().keys() == {"errors"}, document[:80]
-            assert codes_of(response) == {"GRAPHQL_VALIDATION_FAILED"}, document[:80]
-            plain = await post(shop.client, body, shop.server | {"Accept": "application/json"})
-            assert (plain.status_code, plain.json()) == (200, response.json()), document[:80]
-    assert await shop.world.sql("SELECT * FROM product ORDER BY id") == products
-
-
-async def test_a_variable_that_is_refused(shop: Shop) -> None:
-    """By its type, or before: what JSON cannot hold exactly is no JSON of ours."""
-    products = await shop.world.sql("SELECT * FROM product ORDER BY id")
-    for type_, value in VARIABLES:
-        operation = "mutation" if type_ == "Amount" else "query"
-        document = f"{operation} ($value: {type_}!) {{ {USES_OF[type_]} }}"
-        body = f'{{"query": {json.dumps(document)}, "variables": {{"value": {value}}}}}'
-        response = await post(shop.client, body, shop.server)
-        assert response.json().keys() == {"errors"}, value[:80]
-        assert response.status_code == 400, value[:80]
-        assert codes_of(response) in ({"GRAPHQL_VALIDATION_FAILED"}, {"BAD_REQUEST"}), value[:80]
-    assert await shop.world.sql("SELECT * FROM product ORDER BY id") == products
 
 
 async def test_a_default_does_not_stand_in_for_null(shop: Shop) -> None:

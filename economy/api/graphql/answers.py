@@ -13,6 +13,8 @@ BAD_REQUEST = "BAD_REQUEST"  # the HTTP request is not a GraphQL request
 INVALID_DOCUMENT = "GRAPHQL_VALIDATION_FAILED"  # the document or its variables
 INTERNAL_ERROR = "INTERNAL_ERROR"  # a bug of ours
 
+LONGEST_MESSAGE = 1_000  # messages quote the document, whose names may be of any length
+
 logger = logging.getLogger(__name__)
 
 
@@ -42,7 +44,7 @@ def internal_error(error: Exception) -> dict[str, Any]:
 
 def _formatted_error(error: GraphQLError) -> dict[str, Any]:
     original = error.original_error
-    shown: dict[str, Any] = {**error.formatted}
+    shown: dict[str, Any] = {**error.formatted, "message": error.message[:LONGEST_MESSAGE]}
     if isinstance(original, EconomyError):
         shown["extensions"] = extensions_of(original)
     elif original is None or isinstance(original, GraphQLError) or error.path is None:

@@ -47,6 +47,8 @@ CONTENT_TOO_LARGE = "CONTENT_TOO_LARGE"
 UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
 INTERNAL_ERROR = "INTERNAL_ERROR"
 _PREFIX = "Value error, "  # Pydantic's, of what our own validators say
+LONGEST_NAME = 200  # of which a pointer shows that much
+MOST_ERRORS = 10  # that one answer names: it shall not be many times as long as the request
 CODES = {400: MALFORMED_JSON, 413: CONTENT_TOO_LARGE, 415: UNSUPPORTED_MEDIA_TYPE}
 
 logger = logging.getLogger(__name__)
@@ -132,7 +134,7 @@ async def _on_invalid_request(_request: Request, error: Exception) -> JSONRespon
         {"pointer": _pointer(str(place), path), "detail": wrong["msg"].removeprefix(_PREFIX)}
         for wrong in error.errors()
         for place, *path in [wrong["loc"]]
-    ]
+    ][:MOST_ERRORS]
     detail = "; ".join(f"{one['pointer']}: {one['detail']}" for one in errors)
     return _response(problem(422, ErrorCode.INVALID_INPUT.value, detail, errors=errors))
 
@@ -169,7 +171,8 @@ def _response(body: dict[str, Any], headers: dict[str, str] | None = None) -> JS
 
 
 def _pointer(place: str, path: Sequence[str | int]) -> str:
-    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]  # RFC 6901
+    # RFC 6901; a name that a client has made up may be of any length
+    steps = [str(step)[:LONGEST_NAME].replace("~", "~0").replace("/", "~1") for step in path]
     return "/".join(("#", *steps)) if place == "body" else "/".join(steps)
 
 

@@ -75,7 +75,8 @@ class _StrictRequest(Request):
 
     async def json(self) -> Any:
         try:
-            return json.loads(await self.body(), parse_constant=_refuse)
+            # decoded here: of bytes Python also reads UTF-16 and UTF-32, which JSON is not sent in
+            return json.loads((await self.body()).decode(), parse_constant=_refuse)
         except (ValueError, RecursionError):  # also invalid UTF-8, thousands of digits or brackets
             raise HTTPException(400, "The body is not JSON.") from None
 
