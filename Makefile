@@ -55,7 +55,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 bench-popular: $(VENV)/.dev
 	$(VENV)/bin/python -m bench.popular $(ARGS)
 
-# Suites of others: GraphQL over HTTP, linters of the schema, Schemathesis. Needs npm's registry.
+# Suites of others: GraphQL over HTTP, linters of the schema, Schemathesis. Downloads npm packages.
 audit: $(VENV)/.dev
 	$(VENV)/bin/python -m tests.audit
 

@@ -22,11 +22,10 @@ Compute = Callable[[], Awaitable[bytes]]
 # KEYS: value, mark of freshness, lock; ARGV: lock's token, value, its lifetime, that of freshness.
 # A lock that was lost to another: that one's value counts.
 _STORE = """
-if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
-redis.call('SET', KEYS[2], '', 'EX', ARGV[4])
-redis.call('DEL', KEYS[3])
-return 1
+if redis.call('GET', KEYS[3]) == ARGV[1] then
+  redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+  redis.call('SET', KEYS[2], '', 'EX', ARGV[4])
+end
 """
 # KEYS: lock; ARGV: its token, lifetime.
 _HOLD = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('EXPIRE', KEYS[1], ARGV[2]) end"

@@ -139,8 +139,12 @@ return refused
 
 def generations(names: Sequence[str], how: str) -> Command:
     """The command that answers with the generations of these caches. `how`: keep or renew."""
-    keys = [f"{PREFIX}:{name}:generation" for name in names]
+    keys = [_generation_key(name) for name in names]
     return ("EVAL", _GENERATIONS, len(keys), *keys, GENERATION_TTL_SECONDS, how)
+
+
+def _generation_key(name: str) -> str:
+    return f"{PREFIX}:{name}:generation"
 
 
 class RedisStore:
@@ -150,7 +154,7 @@ class RedisStore:
         self._client = client
         self._name = name
         self._ttl_seconds = ttl_seconds
-        self._generation_key = f"{PREFIX}:{name}:generation"
+        self._generation_key = _generation_key(name)
 
     async def read_or_lease(self, keys: Sequence[Key]) -> tuple[dict[Key, bytes], Lease]:
         if not self._client.is_trusted:
@@ -174,7 +178,7 @@ class RedisStore:
             [
                 generations([self._name], "keep"),
                 *(
-                    ("SET", f"{self._key(key)}:lease", token, "NX", "EX", LEASE_TTL_SECONDS)
+                    ("SET", self._names(key)[1], token, "NX", "EX", LEASE_TTL_SECONDS)
                     for key in keys
                 ),
             ]
@@ -207,5 +211,6 @@ class RedisStore:
         return f"{PREFIX}:{self._name}:{{{key}}}"
 
     def _names(self, key: Key) -> tuple[str, str]:
+        """Of the value, of its lease."""
         name = self._key(key)
         return name, f"{name}:lease"

@@ -13,8 +13,7 @@ from economy.api.graphql.schema import build_schema
 from economy.api.tokens import PlayerTokens
 from economy.app import require_migrated
 from economy.cli_keys import key_name, keys
-from economy.commands import open_migrated, patient, read_settings, run
-from economy.database import Database
+from economy.commands import open_database, open_migrated, patient, read_settings, run
 from economy.logs import configure_logging
 from economy.migrate import migrate as migrate_database
 from economy.services.access import ALL_SCOPES, Scope, parse_id
@@ -90,11 +89,8 @@ def migrate(revision: str) -> None:
     settings = patient(read_settings())
 
     async def bring() -> None:
-        database = Database(settings)
-        try:
+        async with open_database(settings) as database:
             await migrate_database(database, revision)
-        finally:
-            await database.close()
 
     run(bring())
 
@@ -169,11 +165,8 @@ def _celery(settings: Settings) -> "Celery":
 
 async def _check(settings: Settings) -> None:
     """In the server itself uvicorn would make a traceback of it."""
-    database = Database(settings)
-    try:
+    async with open_database(settings) as database:
         await require_migrated(database)
-    finally:
-        await database.close()
 
 
 async def _seed(settings: Settings) -> None:

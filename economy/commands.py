@@ -15,11 +15,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from economy.app import NotMigrated, require_migrated
 from economy.bootstrap import open_services
+from economy.database import Database
 from economy.errors import ConcurrencyConflict, EconomyError, Unavailable
 from economy.services import Services
 from economy.settings import PREFIX, Settings
 
 T = TypeVar("T")
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """The database alone, whatever its schema."""
+    database = Database(settings)
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 @asynccontextmanager

@@ -1,10 +1,31 @@
-"""Vendored scripts and style sheets, served so that pages work without the internet."""
+"""Pages that work without the internet: their vendored files, and the headers that bind them."""
 
 import os
 
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+
+def page_headers(*, styles: str, cache_control: str, fonts: str = "") -> dict[str, str]:
+    """A page loads from here only, and runs no inline script. `styles`, `fonts`: their sources."""
+    directives = [
+        "default-src 'none'",
+        "script-src 'self'",
+        f"style-src {styles}",
+        "img-src 'self' data:",
+        *([f"font-src {fonts}"] if fonts else []),
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+    return {
+        "Content-Security-Policy": "; ".join(directives),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": cache_control,
+    }
 
 
 class Assets(StaticFiles):

@@ -8,8 +8,6 @@ from economy.errors import Unauthenticated
 from economy.services import Services
 from economy.services.access import Actor
 
-CHALLENGE = {"WWW-Authenticate": 'Bearer realm="economy"'}  # RFC 9110, section 11.6.1
-
 
 class Authenticator:
     def __init__(self, tokens: PlayerTokens, services: Services) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from economy.models.analytics import PurchaseHour
 from economy.models.columns import Instant
 from economy.models.transaction import COMPLETED_PURCHASE, Transaction
-from economy.repositories.tables import table_of
+from economy.repositories.tables import is_postgres, table_of
 
 _HOURS = table_of(PurchaseHour)
 _JOURNAL = table_of(Transaction)
@@ -68,7 +68,7 @@ async def delete_hours(session: AsyncSession, *, before: datetime) -> None:
 
 async def is_written_since_before(session: AsyncSession, moment: datetime) -> bool:
     """Whether a transaction that began before then has written, and has not ended yet."""
-    if session.get_bind().dialect.name == "sqlite":
+    if not is_postgres(session):
         return False  # whoever writes waits for the only writer's lock: here that is us
     statement = text(
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() "

@@ -12,10 +12,13 @@ def table_of(model: type[SQLModel]) -> Table:
     return model.metadata.tables[str(model.__tablename__)]
 
 
+def is_postgres(session: AsyncSession) -> bool:
+    return session.get_bind().dialect.name == "postgresql"
+
+
 def insert_or_skip(session: AsyncSession, model: type[SQLModel]) -> Any:
     """An INSERT that passes over what is there already, in the dialect of the session."""
-    is_postgres = session.get_bind().dialect.name == "postgresql"
-    insert = postgresql.insert if is_postgres else sqlite.insert
+    insert = postgresql.insert if is_postgres(session) else sqlite.insert
     return insert(table_of(model)).on_conflict_do_nothing()
 
 

@@ -1,11 +1,12 @@
 """The catalogue: reading and editing it."""
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.cache import Cache, Load
 from economy.cache_store import Key
@@ -54,13 +55,10 @@ class ProductService:
         require_scope(actor, Scope.CATALOG_WRITE)
         values = {"name": name, "description": description, "price": price, "is_active": is_active}
         _check(values)
-        try:
-            async with self._database.unit_of_work() as session:
-                return await insert_product(
-                    session, {**values, "type": type_.value}, created_at=datetime.now(UTC)
-                )
-        finally:  # also of a commit whose outcome is unknown
-            await self._forget_catalogue()
+        async with self._editing() as session:
+            return await insert_product(
+                session, {**values, "type": type_.value}, created_at=datetime.now(UTC)
+            )
 
     async def update_product(
         self, actor: Actor | None, product_id: str, changes: dict[str, Any]
@@ -74,11 +72,8 @@ class ProductService:
         number = parse_id(product_id)
         row = None
         if number is not None and changes:
-            try:
-                async with self._database.unit_of_work() as session:
-                    row = await update_product(session, number, changes)
-            finally:
-                await self._forget_catalogue()
+            async with self._editing() as session:
+                row = await update_product(session, number, changes)
         elif number is not None:
             row = (await self.products([number])).get(number)
         if row is None:
@@ -136,12 +131,19 @@ class ProductService:
         rows = await self._database.read(products_by_id, [int(id_) for id_ in ids])
         return {row.id: [row] for row in rows}
 
-    async def _forget_catalogue(self) -> None:
-        """Any page may show what was edited: all of it goes. The process' own last: it would
-        otherwise take what is old from the other."""
-        with suppress(RedisUnavailable):  # void anyway, when it comes back
-            await self._catalogue.start_generation()
-        await self._in_process.start_generation()
+    @asynccontextmanager
+    async def _editing(self) -> AsyncIterator[AsyncSession]:
+        """A unit of work, after which nothing that is cached counts: any page may show the product.
+
+        The process' own cache goes last: it would otherwise take what is old from the other.
+        """
+        try:
+            async with self._database.unit_of_work() as session:
+                yield session
+        finally:  # also of a commit whose outcome is unknown
+            with suppress(RedisUnavailable):  # void anyway, when it comes back
+                await self._catalogue.start_generation()
+            await self._in_process.start_generation()
 
 
 def _check(values: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The outside suites, one line each: make audit. Needs npm's registry."""
+"""The outside suites, one line each: make audit. Downloads npm packages."""
 
 import shutil
 import subprocess

@@ -7,35 +7,21 @@ from pathlib import Path
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from economy.api.assets import Assets
+from economy.api.assets import Assets, page_headers
 
 # page.html names this path relative to /graphql.
 ASSETS_PATH = "/graphql/assets"
 
 _ASSETS_FOLDER = Path(__file__).parent / "static" / "graphiql"
 
-_CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        # The hash allows the one inline style, a scroll lock, that GraphiQL's dialogs add.
-        "style-src 'self' 'sha256-Y/huXlwoYkVyQlxwSVcCi1RCDGDCSVBzDt0hYP9qlTc='",
-        "img-src 'self' data:",
-        "font-src 'self' data:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    )
-)
-
 _PAGE_HEADERS = {
-    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
     "Vary": "Accept",
-    # The page may hold a credential.
-    "Cache-Control": "no-store",
+    **page_headers(
+        # The hash allows the one inline style, a scroll lock, that GraphiQL's dialogs add.
+        styles="'self' 'sha256-Y/huXlwoYkVyQlxwSVcCi1RCDGDCSVBzDt0hYP9qlTc='",
+        fonts="'self' data:",
+        cache_control="no-store",  # The page may hold a credential.
+    ),
 }
 
 

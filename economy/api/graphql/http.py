@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from economy.api.auth import CHALLENGE, Authenticator
+from economy.api.auth import Authenticator
 from economy.api.graphql.answers import (
     INVALID_DOCUMENT,
     formatted,
@@ -29,6 +29,7 @@ from economy.api.graphql.negotiation import GRAPHQL_RESPONSE, JSON, response_typ
 from economy.api.graphql.parameters import BadRequest, Parameters, read_parameters
 from economy.api.graphql.persisted import PersistedOperations, UnknownOperation
 from economy.api.limits import RequestLimits
+from economy.api.refusals import headers_of_refusal
 from economy.errors import EconomyError, RateLimited, Unavailable
 from economy.services import Services
 from economy.services.access import Actor
@@ -90,7 +91,9 @@ class GraphQLEndpoint:
             return _answer(request_error(error.message), media, error.status, error.headers)
         except (EconomyError, TimeoutError) as error:
             refused = error if isinstance(error, EconomyError) else Unavailable()
-            return _answer(refusal(refused), media, *_status_of(refused))
+            return _answer(
+                refusal(refused), media, _status_of(refused), headers_of_refusal(refused)
+            )
         except Exception as error:
             return _answer(internal_error(error), media, 500)
 
@@ -131,11 +134,11 @@ class GraphQLEndpoint:
         return self._documents
 
 
-def _status_of(error: EconomyError) -> tuple[int, dict[str, str]]:
-    """Status and headers where nothing was executed: who asks is unknown, or has to wait."""
+def _status_of(error: EconomyError) -> int:
+    """Where nothing was executed: who asks is unknown, or has to wait."""
     if isinstance(error, RateLimited):
-        return 429, {"Retry-After": str(error.retry_after)}
-    return (503, {"Retry-After": "1"}) if error.retryable else (401, CHALLENGE)
+        return 429
+    return 503 if error.retryable else 401
 
 
 def _answer(

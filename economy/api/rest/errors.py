@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from economy.api.auth import CHALLENGE
+from economy.api.refusals import headers_of_refusal
 from economy.api.requests import HEADER, request_id
 from economy.errors import Decline, EconomyError, ErrorCode, InvalidInput
 from economy.services.access import parse_id
@@ -116,11 +116,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 async def _on_economy_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, EconomyError)
-    headers: dict[str, str] = {}
-    if error.code is ErrorCode.UNAUTHENTICATED:
-        headers |= CHALLENGE
-    if error.retryable:
-        headers["Retry-After"] = str(getattr(error, "retry_after", 1))
+    headers = dict(headers_of_refusal(error))
     if isinstance(error, Decline) and error.replayed:
         headers[REPLAYED] = "true"
     return _response(problem_of(error, is_in_body=request.method != "GET"), headers)

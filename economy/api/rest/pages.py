@@ -7,29 +7,14 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from economy.api.assets import Assets
+from economy.api.assets import Assets, page_headers
 
 _FOLDER = Path(__file__).parent / "static"
 ASSETS_PATH = "/docs/assets"  # the pages name this path relative to /docs and /redoc
 PAGES = {"/docs": "swagger.html", "/redoc": "redoc.html"}
 
-_HEADERS = {
-    "Content-Security-Policy": "; ".join(
-        (
-            "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self' 'unsafe-inline'",  # both write their styles into the page
-            "img-src 'self' data:",
-            "connect-src 'self'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        )
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
+# both write their styles into the page
+_HEADERS = page_headers(styles="'self' 'unsafe-inline'", cache_control="no-cache")
 
 
 def add_pages(app: FastAPI) -> None:
