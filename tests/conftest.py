@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
@@ -16,11 +17,14 @@ from economy.database import Database
 from economy.migrate import migrate
 from economy.services import Services
 from economy.settings import Settings
+from tests.redis_client import emptied
 from tests.redis_database import empty_database
 from tests.servers import (
     PostgresServer,
+    RedisServer,
     create_database,
     drop_database,
+    own_redis_server,
     postgres_server,
     redis_server,
 )
@@ -52,6 +56,20 @@ def postgres(worker_id: str) -> Iterator[PostgresServer]:
 def redis_url() -> Iterator[str]:
     with redis_server() as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def breakable_redis() -> Iterator[RedisServer]:
+    """A server that a test may stop, freeze and kill."""
+    with own_redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def admin(breakable_redis: RedisServer) -> Iterator[redis.Redis]:
+    """Another client of the breakable server, which answers again and holds nothing."""
+    with emptied(breakable_redis) as admin:
+        yield admin
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,6 @@ from tests.redis_client import (
     FAILS,
     calls,
     connected,
-    emptied,
     generations,
     is_refused,
     is_refused_at_once,
@@ -25,21 +24,9 @@ from tests.redis_client import (
     run_id,
     until,
 )
-from tests.servers import RedisServer, own_redis_server
+from tests.servers import RedisServer
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with own_redis_server() as server:
-        yield server
-
-
-@pytest.fixture
-def admin(server: RedisServer) -> Iterator[redis.Redis]:
-    with emptied(server) as admin:
-        yield admin
 
 
 async def cut_off(client: RedisClient, admin: redis.Redis) -> None:
@@ -49,9 +36,9 @@ async def cut_off(client: RedisClient, admin: redis.Redis) -> None:
 
 
 async def test_an_error_as_an_answer_cuts_off(
-    server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+    breakable_redis: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with connected(server.url) as (client, metrics):
+    async with connected(breakable_redis.url) as (client, metrics):
         assert await client.ping()
         assert (client.is_trusted, redis_up(metrics)) == (True, 1)
         admin.set("text", "x")
@@ -72,12 +59,12 @@ async def test_an_error_as_an_answer_cuts_off(
 
 
 async def test_the_first_failure_refuses_all_that_wait(
-    server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+    breakable_redis: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They do not fail one after the other."""
-    async with connected(server.url, timeout_seconds=1) as (client, metrics):
+    async with connected(breakable_redis.url, timeout_seconds=1) as (client, metrics):
         assert await client.ping()
-        server.stop_answering()
+        breakable_redis.stop_answering()
         trips = []
         for number in range(1, ROUND_TRIPS + 1):
             trips.append(asyncio.create_task(is_refused(client.execute("ECHO", str(number)))))
@@ -97,19 +84,19 @@ def has_trips(client: RedisClient, number: int) -> bool:
 
 
 async def test_a_silent_server_is_cut_off(
-    server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+    breakable_redis: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Late answers, to what was refused, are nobody's."""
-    async with connected(server.url, timeout_seconds=0.25) as (client, _):
+    async with connected(breakable_redis.url, timeout_seconds=0.25) as (client, _):
         assert await client.ping()
         before = generations(admin)
-        server.stop_answering()
+        breakable_redis.stop_answering()
         refused = await asyncio.gather(
             *(is_refused(client.execute("ECHO", f"late {n}")) for n in range(100))
         )
         assert refused == [True] * 100
         assert is_refused_at_once(client)
-        server.answer_again()
+        breakable_redis.answer_again()
         await until(lambda: client.is_trusted)
         answers = await asyncio.gather(*(client.execute("ECHO", str(n)) for n in range(100)))
         assert answers == [str(n).encode() for n in range(100)]
@@ -118,7 +105,7 @@ async def test_a_silent_server_is_cut_off(
 
 
 async def test_one_line_for_each_change_whoever_asks(
-    server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+    breakable_redis: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = {True: 0, False: 0}
     is_over = False
@@ -132,16 +119,16 @@ async def test_one_line_for_each_change_whoever_asks(
         goal = asked[are_refused] + 1_000
         await until(lambda: asked[are_refused] >= goal)
 
-    async with connected(server.url) as (client, metrics), asyncio.TaskGroup() as group:
+    async with connected(breakable_redis.url) as (client, metrics), asyncio.TaskGroup() as group:
         assert await client.ping()
         for _ in range(300):
             group.create_task(ask_on())
         for outage in (1, 2):
             await many_more(are_refused=False)
-            server.kill()
+            breakable_redis.kill()
             await many_more(are_refused=True)
             assert (client.is_trusted, redis_up(metrics)) == (False, 0)
-            server.start()
+            breakable_redis.start()
             await until(lambda: client.is_trusted)
             assert redis_up(metrics) == 1
             assert len(caplog.messages) == 2 * outage
@@ -151,10 +138,10 @@ async def test_one_line_for_each_change_whoever_asks(
 
 
 async def test_it_is_not_back_before_it_takes_writes(
-    server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+    breakable_redis: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Out of memory it reads, and what was cached before would be believed."""
-    async with connected(server.url) as (client, metrics):
+    async with connected(breakable_redis.url) as (client, metrics):
         assert await client.ping()
         before = generations(admin)
         admin.config_set("maxmemory", 1)
@@ -195,12 +182,12 @@ class Gate:
 
 
 @asynccontextmanager
-async def gate(server: RedisServer, socket: Path) -> AsyncIterator[tuple[Gate, str]]:
+async def gate(breakable_redis: RedisServer, socket: Path) -> AsyncIterator[tuple[Gate, str]]:
     """And the URL of its outer side."""
     gate, tasks = Gate(), set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner = await asyncio.open_unix_connection(urlsplit(server.url).path)
+        inner = await asyncio.open_unix_connection(urlsplit(breakable_redis.url).path)
         tasks.add(asyncio.create_task(gate.pass_on(reader, inner[1])))
         tasks.add(asyncio.create_task(gate.pass_on(inner[0], writer)))
 
@@ -212,11 +199,14 @@ async def gate(server: RedisServer, socket: Path) -> AsyncIterator[tuple[Gate, s
 
 
 async def test_on_its_way_back_it_is_written_to_and_not_read(
-    server: RedisServer, admin: redis.Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    breakable_redis: RedisServer,
+    admin: redis.Redis,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Twice what is cached is declared void: before the first write, and after."""
     async with (
-        gate(server, tmp_path / "gate.sock") as (passage, url),
+        gate(breakable_redis, tmp_path / "gate.sock") as (passage, url),
         connected(url) as (client, metrics),
     ):
         assert await client.ping()
@@ -245,10 +235,13 @@ async def test_on_its_way_back_it_is_written_to_and_not_read(
 
 
 async def test_a_failure_on_the_way_back_starts_it_anew(
-    server: RedisServer, admin: redis.Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    breakable_redis: RedisServer,
+    admin: redis.Redis,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with (
-        gate(server, tmp_path / "gate.sock") as (passage, url),
+        gate(breakable_redis, tmp_path / "gate.sock") as (passage, url),
         connected(url) as (client, _),
     ):
         assert await client.ping()

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,31 +14,18 @@ from tests.redis_client import (
     LONG_SECONDS,
     calls,
     connected,
-    emptied,
     generations,
     is_refused,
     is_refused_at_once,
     run_id,
     until,
 )
-from tests.servers import RedisServer, own_redis_server
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with own_redis_server() as server:
-        yield server
+from tests.servers import RedisServer
 
 
 @pytest.fixture
-def admin(server: RedisServer) -> Iterator[redis.Redis]:
-    with emptied(server) as admin:
-        yield admin
-
-
-@pytest.fixture
-async def client(server: RedisServer, admin: redis.Redis) -> AsyncIterator[RedisClient]:
-    async with connected(server.url) as (client, _):
+async def client(breakable_redis: RedisServer, admin: redis.Redis) -> AsyncIterator[RedisClient]:
+    async with connected(breakable_redis.url) as (client, _):
         assert await client.ping()
         yield client
 
@@ -89,14 +76,14 @@ async def test_more_commands_than_a_round_trip_takes(
 
 
 async def test_a_caller_that_goes_away_harms_nobody(
-    client: RedisClient, server: RedisServer, admin: redis.Redis
+    client: RedisClient, breakable_redis: RedisServer, admin: redis.Redis
 ) -> None:
-    server.stop_answering()
+    breakable_redis.stop_answering()
     callers = [asyncio.create_task(client.execute("ECHO", str(n))) for n in range(3)]
     await until(lambda: bool(client._trips))
     assert callers[1].cancel()
     await asyncio.wait([callers[1]])
-    server.answer_again()
+    breakable_redis.answer_again()
     assert await callers[0] == b"0"
     assert await callers[2] == b"2"
     assert callers[1].cancelled()
@@ -111,9 +98,9 @@ async def until_hung_up(client: RedisClient) -> None:
     await until(connection._reader.at_eof)
 
 
-def listen_on_tcp(server: RedisServer) -> str:
+def listen_on_tcp(breakable_redis: RedisServer) -> str:
     """Beside its socket; the URL."""
-    with socket.socket() as free, redis.Redis.from_url(server.url) as admin:
+    with socket.socket() as free, redis.Redis.from_url(breakable_redis.url) as admin:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
@@ -123,10 +110,10 @@ def listen_on_tcp(server: RedisServer) -> str:
 
 @pytest.mark.parametrize("scheme", ["unix", "redis"])
 async def test_a_connection_that_was_idle_too_long_is_no_failure(
-    server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture, scheme: str
+    breakable_redis: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture, scheme: str
 ) -> None:
     """Servers and networks close such connections: nothing was lost with them."""
-    url = server.url if scheme == "unix" else listen_on_tcp(server)
+    url = breakable_redis.url if scheme == "unix" else listen_on_tcp(breakable_redis)
     async with connected(url) as (client, _):
         assert await client.ping()
         before = generations(admin)
@@ -139,24 +126,27 @@ async def test_a_connection_that_was_idle_too_long_is_no_failure(
 
 
 async def test_a_new_connection_keeps_the_generations(
-    client: RedisClient, server: RedisServer, admin: redis.Redis
+    client: RedisClient, breakable_redis: RedisServer, admin: redis.Redis
 ) -> None:
     before = generations(admin)
     assert [one[:40] for one in before] == [run_id(admin)] * 2
-    async with connected(server.url) as (other, _):
+    async with connected(breakable_redis.url) as (other, _):
         assert await other.ping()
     assert generations(admin) == before
 
 
 async def test_generations_of_another_run_are_void(
-    client: RedisClient, server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+    client: RedisClient,
+    breakable_redis: RedisServer,
+    admin: redis.Redis,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Restarted from a snapshot: what had been forgotten since is there again."""
     before, first_run = generations(admin), run_id(admin)
     admin.set("k", "old")
     admin.save()
     admin.set("k", "new")
-    server.restart()
+    breakable_redis.restart()
     assert generations(admin) == before
     await until_hung_up(client)
     assert await client.execute("GET", "k") == b"old"
@@ -168,37 +158,37 @@ async def test_generations_of_another_run_are_void(
 
 
 async def test_closing_ends_the_comeback(
-    server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+    breakable_redis: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     tasks = asyncio.all_tasks()
-    async with connected(server.url, timeout_seconds=0.25) as (client, _):
+    async with connected(breakable_redis.url, timeout_seconds=0.25) as (client, _):
         assert await client.ping()
-        server.stop_answering()
+        breakable_redis.stop_answering()
         assert await is_refused(client.execute("PING"))
     assert asyncio.all_tasks() == tasks
-    server.answer_again()
+    breakable_redis.answer_again()
     assert is_refused_at_once(client)
     assert caplog.messages == [FAILS + "TimeoutError"]
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
 async def test_closing_waits_for_what_was_asked(
-    server: RedisServer,
+    breakable_redis: RedisServer,
     admin: redis.Redis,
     caplog: pytest.LogCaptureFixture,
     is_answered: bool,
 ) -> None:
     tasks = asyncio.all_tasks()
     seconds = LONG_SECONDS if is_answered else 0.25
-    async with connected(server.url, timeout_seconds=seconds) as (client, _):
+    async with connected(breakable_redis.url, timeout_seconds=seconds) as (client, _):
         assert await client.ping()
-        server.stop_answering()
+        breakable_redis.stop_answering()
         asked = [asyncio.create_task(client.execute("ECHO", str(n))) for n in range(50)]
         await until(lambda: bool(client._trips))
         closing = asyncio.create_task(client.close())
         if is_answered:
             await until(lambda: not closing.done())
-            server.answer_again()
+            breakable_redis.answer_again()
         await closing
         answers = await asyncio.gather(*asked, return_exceptions=True)
         if is_answered:

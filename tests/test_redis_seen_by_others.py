@@ -1,6 +1,6 @@
 """An outage that one process sees and another does not: nobody reads what is old."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -10,29 +10,17 @@ from economy.bootstrap import open_services
 from economy.redis_client import RedisUnavailable
 from economy.services import Services
 from economy.settings import Settings
-from tests.redis_client import emptied, until
-from tests.servers import RedisServer, own_redis_server
+from tests.redis_client import until
+from tests.servers import RedisServer
 from tests.world import SERVER, World
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with own_redis_server() as server:
-        yield server
-
-
-@pytest.fixture
-def admin(server: RedisServer) -> Iterator[redis.Redis]:
-    with emptied(server) as admin:
-        yield admin
 
 
 @pytest.fixture
 async def processes(
-    postgres_url: str, server: RedisServer, admin: redis.Redis
+    postgres_url: str, breakable_redis: RedisServer, admin: redis.Redis
 ) -> AsyncIterator[list[Services]]:
     """Two, on one database and one Redis."""
-    settings = Settings(database_url=postgres_url, redis_url=server.url)
+    settings = Settings(database_url=postgres_url, redis_url=breakable_redis.url)
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(open_services(settings)) for _ in range(2)]
 
@@ -67,10 +55,10 @@ async def test_a_full_redis_is_told_of_writes(
 
 
 async def test_an_idle_process_notices_an_outage(
-    processes: list[Services], server: RedisServer
+    processes: list[Services], breakable_redis: RedisServer
 ) -> None:
     assert [is_trusted(one) for one in processes] == [True, True]
-    server.stop_answering()
+    breakable_redis.stop_answering()
     await until(lambda: not any(is_trusted(one) for one in processes))
-    server.answer_again()
+    breakable_redis.answer_again()
     await until(lambda: all(is_trusted(one) for one in processes))

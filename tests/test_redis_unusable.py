@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from tests.redis_client import (
     ANSWERS,
     FAILS,
     connected,
-    emptied,
     generations,
     is_refused,
     is_refused_at_once,
@@ -21,7 +20,7 @@ from tests.redis_client import (
     run_id,
     until,
 )
-from tests.servers import RedisServer, own_redis_server
+from tests.servers import RedisServer
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -80,30 +79,18 @@ async def test_not_a_redis(serve: Serve, tmp_path: Path, caplog: pytest.LogCaptu
     assert line.startswith(FAILS)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with own_redis_server() as server:
-        yield server
-
-
-@pytest.fixture
-def admin(server: RedisServer) -> Iterator[redis.Redis]:
-    with emptied(server) as admin:
-        yield admin
-
-
 @pytest.mark.parametrize(
     ("credentials", "why"),
     [("", "HELLO must be called with the client already authenticated"), (":wrong@", "invalid")],
 )
 async def test_a_wrong_password(
-    server: RedisServer,
+    breakable_redis: RedisServer,
     admin: redis.Redis,
     caplog: pytest.LogCaptureFixture,
     credentials: str,
     why: str,
 ) -> None:
-    url = server.url.replace("unix://", f"unix://{credentials}")
+    url = breakable_redis.url.replace("unix://", f"unix://{credentials}")
     admin.config_set("requirepass", "secret")
     try:
         async with connected(url) as (client, _):
@@ -112,7 +99,10 @@ async def test_a_wrong_password(
             [line] = caplog.messages
             assert line.startswith(FAILS + why)
             assert "wrong" not in line
-        async with connected(server.url.replace("unix://", "unix://:secret@")) as (client, _):
+        async with connected(breakable_redis.url.replace("unix://", "unix://:secret@")) as (
+            client,
+            _,
+        ):
             assert await client.ping()
     finally:
         admin.config_set("requirepass", "")
@@ -120,10 +110,10 @@ async def test_a_wrong_password(
 
 
 async def test_a_replica_is_not_written_to(
-    server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+    breakable_redis: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The server that was the primary, after a failover."""
-    async with connected(server.url) as (client, _):
+    async with connected(breakable_redis.url) as (client, _):
         assert await client.ping()
         before = generations(admin)
         admin.replicaof("127.0.0.1", "1")
@@ -141,22 +131,22 @@ async def test_a_replica_is_not_written_to(
 
 
 async def test_a_server_that_still_loads_its_snapshot(
-    server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+    breakable_redis: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It listens, and refuses every command."""
-    async with connected(server.url) as (client, _):
+    async with connected(breakable_redis.url) as (client, _):
         assert await client.ping()
         before = generations(admin)
         admin.mset({f"key {number}": "x" * 2_000 for number in range(1_000)})
         admin.save()
-        server.kill()
+        breakable_redis.kill()
         assert await is_refused(client.execute("PING"))
         slowly = ["--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024"]
-        server.start(*slowly, is_awaited=False)
+        breakable_redis.start(*slowly, is_awaited=False)
         await until(lambda: is_loading(admin))
         assert is_refused_at_once(client)
         assert is_loading(admin)
-        server.restart()
+        breakable_redis.restart()
         await until(lambda: client.is_trusted)
         assert set(before).isdisjoint(generations(admin))
         assert [one[:40] for one in generations(admin)] == [run_id(admin)] * 2
