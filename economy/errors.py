@@ -19,6 +19,12 @@ class ErrorCode(StrEnum):
     NOT_ENOUGH_ITEMS = "NOT_ENOUGH_ITEMS"
     PRICE_CHANGED = "PRICE_CHANGED"
     BALANCE_LIMIT = "BALANCE_LIMIT"
+    TRANSACTION_NOT_FOUND = "TRANSACTION_NOT_FOUND"
+    NOT_REVERSIBLE = "NOT_REVERSIBLE"
+    ALREADY_REVERSED = "ALREADY_REVERSED"
+    PAYMENT_FAILED = "PAYMENT_FAILED"
+    TOP_UP_EXPIRED = "TOP_UP_EXPIRED"
+    TOP_UP_COMPLETED = "TOP_UP_COMPLETED"
     INVALID_INPUT = "INVALID_INPUT"
     IDEMPOTENCY_KEY_MISSING = "IDEMPOTENCY_KEY_MISSING"
     IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
@@ -29,14 +35,18 @@ class ErrorCode(StrEnum):
 
 @dataclass(eq=False)
 class EconomyError(Exception):
-    """Every error that a caller may see. Leaves carry their data as fields."""
+    """Every error that a caller may see. Leaves carry their data as fields.
+
+    `text` is the message, for developers; it may name the fields in braces.
+    """
 
     code: ClassVar[ErrorCode]
+    text: ClassVar[str]
     retryable: ClassVar[bool] = False
 
     @property
     def message(self) -> str:
-        raise NotImplementedError
+        return self.text.format_map(vars(self))
 
     def __str__(self) -> str:
         return self.message
@@ -56,20 +66,14 @@ class Decline(EconomyError):
 class Unauthenticated(EconomyError):
     code = ErrorCode.UNAUTHENTICATED
     reason: str = "This needs a credential: a player token or a server key."
-
-    @property
-    def message(self) -> str:
-        return self.reason
+    text = "{reason}"
 
 
 @dataclass(eq=False)
 class Forbidden(EconomyError):
     code = ErrorCode.FORBIDDEN
     reason: str = "This credential may not do that."
-
-    @property
-    def message(self) -> str:
-        return self.reason
+    text = "{reason}"
 
 
 # --- what is asked ----------------------------------------------------------------------
@@ -97,45 +101,41 @@ def invalid(field_name: str, message: str) -> InvalidInput:
     return InvalidInput((FieldProblem((field_name,), message),))
 
 
-@dataclass(eq=False)
 class IdempotencyKeyMissing(EconomyError):
     """The key is missing where it is required, or is not 1 to 255 visible ASCII characters."""
 
     code = ErrorCode.IDEMPOTENCY_KEY_MISSING
-
-    @property
-    def message(self) -> str:
-        return "An idempotency key of 1 to 255 visible ASCII characters is needed."
+    text = "An idempotency key of 1 to 255 visible ASCII characters is needed."
 
 
 @dataclass(eq=False)
 class IdempotencyKeyReused(EconomyError):
     code = ErrorCode.IDEMPOTENCY_KEY_REUSED
     idempotency_key: str
-
-    @property
-    def message(self) -> str:
-        return "This idempotency key was used before with other input."
+    text = "This idempotency key was used before with other input."
 
 
 @dataclass(eq=False)
 class UserNotFound(EconomyError):
     code = ErrorCode.USER_NOT_FOUND
     user_id: str
-
-    @property
-    def message(self) -> str:
-        return "There is no such user."
+    text = "There is no such user."
 
 
 @dataclass(eq=False)
 class ProductNotFound(EconomyError):
     code = ErrorCode.PRODUCT_NOT_FOUND
     product_id: str
+    text = "There is no such product."
 
-    @property
-    def message(self) -> str:
-        return "There is no such product."
+
+@dataclass(eq=False)
+class TransactionNotFound(EconomyError):
+    """The user has no such transaction, or it is not of the kind that was asked for."""
+
+    code = ErrorCode.TRANSACTION_NOT_FOUND
+    transaction_id: str
+    text = "The user has no such transaction."
 
 
 # --- declines ---------------------------------------------------------------------------
@@ -146,20 +146,14 @@ class InsufficientFunds(Decline):
     code = ErrorCode.INSUFFICIENT_FUNDS
     balance: int
     required: int
-
-    @property
-    def message(self) -> str:
-        return f"The balance is {self.balance}, this needs {self.required}."
+    text = "The balance is {balance}, this needs {required}."
 
 
 @dataclass(eq=False)
 class AlreadyOwned(Decline):
     code = ErrorCode.ALREADY_OWNED
     product_id: str
-
-    @property
-    def message(self) -> str:
-        return "This product is permanent and already owned."
+    text = "This product is permanent and already owned."
 
 
 @dataclass(eq=False)
@@ -178,10 +172,7 @@ class AlreadyTaken(Decline):
 class ProductUnavailable(Decline):
     code = ErrorCode.PRODUCT_UNAVAILABLE
     product_id: str
-
-    @property
-    def message(self) -> str:
-        return "This product is not on sale."
+    text = "This product is not on sale."
 
 
 @dataclass(eq=False)
@@ -190,20 +181,14 @@ class HoldingLimit(Decline):
     product_id: str
     held: int
     limit: int
-
-    @property
-    def message(self) -> str:
-        return f"{self.held} are held, the limit is {self.limit}."
+    text = "{held} are held, the limit is {limit}."
 
 
 @dataclass(eq=False)
 class ProductNotConsumable(Decline):
     code = ErrorCode.PRODUCT_NOT_CONSUMABLE
     product_id: str
-
-    @property
-    def message(self) -> str:
-        return "This product is permanent: it is owned, not used up."
+    text = "This product is permanent: it is owned, not used up."
 
 
 @dataclass(eq=False)
@@ -211,10 +196,7 @@ class NotEnoughItems(Decline):
     code = ErrorCode.NOT_ENOUGH_ITEMS
     product_id: str
     held: int
-
-    @property
-    def message(self) -> str:
-        return f"Only {self.held} are held."
+    text = "Only {held} are held."
 
 
 @dataclass(eq=False)
@@ -223,10 +205,7 @@ class PriceChanged(Decline):
 
     code = ErrorCode.PRICE_CHANGED
     price: int
-
-    @property
-    def message(self) -> str:
-        return f"The price is {self.price} now."
+    text = "The price is {price} now."
 
 
 @dataclass(eq=False)
@@ -234,10 +213,45 @@ class BalanceLimit(Decline):
     code = ErrorCode.BALANCE_LIMIT
     balance: int
     limit: int
+    text = "The balance is {balance}, the limit is {limit}."
 
-    @property
-    def message(self) -> str:
-        return f"The balance is {self.balance}, the limit is {self.limit}."
+
+@dataclass(eq=False)
+class TransactionDecline(Decline):
+    """What has become of an earlier transaction forbids it."""
+
+    transaction_id: str  # of the earlier one
+
+
+class NotReversible(TransactionDecline):
+    code = ErrorCode.NOT_REVERSIBLE
+    text = "This transaction is no completed purchase or top-up."
+
+
+class AlreadyReversed(TransactionDecline):
+    code = ErrorCode.ALREADY_REVERSED
+    text = "This transaction was reversed before."
+
+
+class PaymentFailed(TransactionDecline):
+    """Too late to complete it: credit what was paid after all with a top-up of its own."""
+
+    code = ErrorCode.PAYMENT_FAILED
+    text = "This top-up had failed before. Nothing was credited."
+
+
+class TopUpExpired(TransactionDecline):
+    """Too late to complete it: credit what was paid after all with a top-up of its own."""
+
+    code = ErrorCode.TOP_UP_EXPIRED
+    text = "This top-up had expired before. Nothing was credited."
+
+
+class TopUpCompleted(TransactionDecline):
+    """Too late to fail it: reverse it instead."""
+
+    code = ErrorCode.TOP_UP_COMPLETED
+    text = "This top-up had been completed before. It was not undone."
 
 
 # --- try again --------------------------------------------------------------------------
@@ -253,44 +267,28 @@ class RateLimited(EconomyError):
     limit: str
     quota: int
     window_seconds: int
-
-    @property
-    def message(self) -> str:
-        return (
-            f"No more than {self.quota} ({self.limit}) in {self.window_seconds} seconds: "
-            f"try again in {self.retry_after}."
-        )
+    text = "No more than {quota} ({limit}) in {window_seconds} seconds: try again in {retry_after}."
 
 
-@dataclass(eq=False)
 class ConcurrencyConflict(EconomyError):
     """The database gave up on this one for another's sake (deadlock, serialisation, lock wait)."""
 
     code = ErrorCode.CONFLICT
     retryable = True
-
-    @property
-    def message(self) -> str:
-        return "Others were changing the same rows. Nothing was changed: try again."
+    text = "Others were changing the same rows. Nothing was changed: try again."
 
 
-@dataclass(eq=False)
 class Unavailable(EconomyError):
     """Overloaded or out of reach. Whether it happened is unknown only for an unkeyed operation."""
 
     code = ErrorCode.UNAVAILABLE
     retryable = True
-
-    @property
-    def message(self) -> str:
-        return "The service cannot answer right now. Try again with the same idempotency key."
+    text = "The service cannot answer right now. Try again with the same idempotency key."
 
 
-@dataclass(eq=False)
 class ConnectionLost(Unavailable):
     """The database went away before COMMIT was sent: nothing was changed."""
 
 
-@dataclass(eq=False)
 class CommitOutcomeUnknown(Unavailable):
     """The database went away while COMMIT was under way: look before you answer."""

@@ -8,7 +8,17 @@ through the layers: immutable, typed and cheap to make.
 
 from sqlmodel import SQLModel
 
-from economy.models import analytics, claim, inventory, job, product, server_key, transaction, user
+from economy.models import (
+    analytics,
+    claim,
+    inventory,
+    job,
+    product,
+    server_key,
+    transaction,
+    user,
+    verification,
+)
 
 __all__ = [
     "analytics",
@@ -20,6 +30,7 @@ __all__ = [
     "server_key",
     "transaction",
     "user",
+    "verification",
 ]
 
 metadata = SQLModel.metadata

@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.models.inventory import InventoryRow
 from economy.models.product import ProductRow
-from economy.models.transaction import TransactionRow
+from economy.models.transaction import COMPLETED_REVERSAL, TransactionRow
 from economy.models.user import UserRow
-from economy.repositories.posting_rows import Changes, Found, Wanted
+from economy.repositories.posting_rows import Changes, Found, Wanted, end_of
 
 # By way of the session, as its first statement: that sends BEGIN, and notices a dead connection.
 _LOCK_USERS = text(
@@ -63,9 +63,19 @@ CROSS JOIN LATERAL (
     WHERE user_id = wanted.user_id AND id = wanted.id LIMIT 1
 ) AS found
 """
+_FIND_REVERSED = f"""
+SELECT reversal.*
+FROM unnest($1::bigint[], $2::uuid[]) AS wanted (user_id, id)
+CROSS JOIN LATERAL (
+    SELECT user_id, target_id FROM transaction
+    WHERE user_id = wanted.user_id AND target_id = wanted.id AND {COMPLETED_REVERSAL} LIMIT 1
+) AS reversal
+"""
 _UPDATE_USERS = """
-UPDATE "user" SET balance = changed.balance, last_seq = changed.last_seq
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS changed (id, balance, last_seq)
+UPDATE "user" SET balance = changed.balance, last_seq = changed.last_seq, debt = changed.debt,
+    chain_hash = changed.chain_hash
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[])
+    AS changed (id, balance, last_seq, debt, chain_hash)
 WHERE "user".id = changed.id AND "user".id = ANY ($1::bigint[])
 """
 _UPSERT_ITEMS = f"""
@@ -80,8 +90,21 @@ INSERT INTO transaction ({", ".join(TransactionRow._fields)})
 SELECT * FROM unnest(
     $1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
     $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[],
-    $14::bytea[], $15::text[], $16::timestamptz[], $17::timestamptz[]
+    $14::bytea[], $15::text[], $16::timestamptz[], $17::timestamptz[], $18::bigint[], $19::uuid[],
+    $20::bigint[], $21::bigint[], $22::bytea[], $23::bytea[]
 )
+"""
+_SETTLE_TRANSACTIONS = """
+UPDATE transaction SET status = end_.status, balance_after = end_.balance_after,
+    debt_after = end_.debt_after, failure_code = end_.failure_code,
+    completed_at = end_.completed_at, settled_seq = end_.settled_seq,
+    settled_hash = end_.settled_hash
+FROM unnest(
+    $1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::text[],
+    $7::timestamptz[], $8::bigint[], $9::bytea[]
+) AS end_ (user_id, id, status, balance_after, debt_after, failure_code, completed_at, settled_seq,
+    settled_hash)
+WHERE transaction.user_id = end_.user_id AND transaction.id = end_.id
 """
 
 
@@ -89,10 +112,14 @@ async def lock_and_find(session: AsyncSession, wanted: Wanted) -> Found:
     users = await _lock_users(session, wanted.user_ids)
     connection = await _driver_connection(session)
     claimed = await _fetch(connection, _CLAIM_REFERENCES, wanted.references)
-    products = (
-        await connection.fetch(_FIND_PRODUCTS, wanted.product_ids) if wanted.product_ids else []
-    )
-    items = await _fetch(connection, _FIND_ITEMS, wanted.items)
+    targets = [
+        TransactionRow._make(row) for row in await _fetch(connection, _FIND_BY_ID, wanted.targets)
+    ]
+    reversed_ids = await _fetch(connection, _FIND_REVERSED, wanted.targets)
+    wanted_items = wanted.items_with(targets)
+    product_ids = sorted({product_id for _, product_id in wanted_items})
+    products = await connection.fetch(_FIND_PRODUCTS, product_ids) if product_ids else []
+    items = await _fetch(connection, _FIND_ITEMS, wanted_items)
     earlier = await _fetch(connection, _FIND_EARLIER, wanted.keys)
     return Found(
         users=users,
@@ -100,17 +127,22 @@ async def lock_and_find(session: AsyncSession, wanted: Wanted) -> Found:
         items=[InventoryRow._make(row) for row in items],
         earlier=[TransactionRow._make(row) for row in earlier],
         claimed_references=[row["value"] for row in claimed],
+        targets=targets,
+        reversed_ids=[tuple(row) for row in reversed_ids],
     )
 
 
 async def write(session: AsyncSession, changes: Changes) -> None:
     connection = await _driver_connection(session)
-    users = [(user.id, user.balance, user.last_seq) for user in changes.users]
+    users = [
+        (user.id, user.balance, user.last_seq, user.debt, user.chain_hash) for user in changes.users
+    ]
     await _fetch(connection, _UPDATE_USERS, users)
     await _fetch(connection, _UPSERT_ITEMS, changes.items)
-    await _fetch(connection, _INSERT_TRANSACTIONS, changes.transactions)
-    if changes.unused_references:
-        await connection.fetch(_UNCLAIM_REFERENCES, changes.unused_references)
+    await _fetch(connection, _INSERT_TRANSACTIONS, changes.written)
+    await _fetch(connection, _SETTLE_TRANSACTIONS, map(end_of, changes.settled))
+    if changes.unclaimed_references:
+        await connection.fetch(_UNCLAIM_REFERENCES, changes.unclaimed_references)
 
 
 async def lock_and_find_transactions(

@@ -5,15 +5,15 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, Select, and_, bindparam, func, select, update
+from sqlalchemy import Column, Select, and_, bindparam, func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.models.claim import Claim, ClaimKind
 from economy.models.inventory import Inventory, InventoryRow
-from economy.models.transaction import Transaction, TransactionRow
+from economy.models.transaction import COMPLETED_REVERSAL, Transaction, TransactionRow
 from economy.models.user import User
-from economy.repositories.posting_rows import Changes, Found, Wanted
+from economy.repositories.posting_rows import Changes, End, Found, Wanted, end_of
 from economy.repositories.product import products_by_id
 from economy.repositories.tables import columns_of, table_of
 from economy.repositories.user import users_by_id
@@ -26,7 +26,19 @@ _TRANSACTION_COLUMNS = columns_of(Transaction, TransactionRow)
 _UPDATE_USER = (
     update(_USER)
     .where(_USER.c.id == bindparam("user_id"))
-    .values(balance=bindparam("new_balance"), last_seq=bindparam("new_last_seq"))
+    .values(
+        balance=bindparam("new_balance"),
+        last_seq=bindparam("new_last_seq"),
+        debt=bindparam("new_debt"),
+        chain_hash=bindparam("new_chain_hash"),
+    )
+)
+_SETTLE_TRANSACTION = (
+    update(_TRANSACTION)
+    .where(
+        _TRANSACTION.c.user_id == bindparam("of_user_id"), _TRANSACTION.c.id == bindparam("of_id")
+    )
+    .values({name: bindparam(f"new_{name}") for name in End._fields[2:]})
 )
 _UPSERT_ITEM = insert(_ITEM)
 _UPSERT_ITEM = _UPSERT_ITEM.on_conflict_do_update(
@@ -41,9 +53,12 @@ async def lock_and_find(session: AsyncSession, wanted: Wanted) -> Found:
         for reference, user_id in sorted(wanted.references)
         if await _claim_reference(session, reference, user_id)
     ]
-    products = await products_by_id(session, wanted.product_ids) if wanted.product_ids else []
+    targets = await _transactions(session, wanted.targets)
+    wanted_items = wanted.items_with(targets)
+    product_ids = sorted({product_id for _, product_id in wanted_items})
+    products = await products_by_id(session, product_ids) if product_ids else []
     items = await session.execute(
-        _matching(_ITEM_COLUMNS, [_ITEM.c.user_id, _ITEM.c.product_id], wanted.items)
+        _matching(_ITEM_COLUMNS, [_ITEM.c.user_id, _ITEM.c.product_id], wanted_items)
     )
     key_columns = [
         _TRANSACTION.c.user_id,
@@ -57,6 +72,8 @@ async def lock_and_find(session: AsyncSession, wanted: Wanted) -> Found:
         items=[InventoryRow._make(row) for row in items],
         earlier=[TransactionRow._make(row) for row in earlier],
         claimed_references=claimed,
+        targets=targets,
+        reversed_ids=await _reversed_ids(session, wanted.targets),
     )
 
 
@@ -65,15 +82,23 @@ async def write(session: AsyncSession, changes: Changes) -> None:
         await session.execute(
             _UPDATE_USER,
             [
-                {"user_id": user.id, "new_balance": user.balance, "new_last_seq": user.last_seq}
+                {
+                    "user_id": user.id,
+                    "new_balance": user.balance,
+                    "new_last_seq": user.last_seq,
+                    "new_debt": user.debt,
+                    "new_chain_hash": user.chain_hash,
+                }
                 for user in changes.users
             ],
         )
     if changes.items:
         await session.execute(_UPSERT_ITEM, [item._asdict() for item in changes.items])
-    if changes.transactions:
-        await session.execute(insert(_TRANSACTION), [row._asdict() for row in changes.transactions])
-    for reference in changes.unused_references:
+    if changes.written:
+        await session.execute(insert(_TRANSACTION), [row._asdict() for row in changes.written])
+    if changes.settled:
+        await session.execute(_SETTLE_TRANSACTION, [_settled(row) for row in changes.settled])
+    for reference in changes.unclaimed_references:
         await session.execute(
             _CLAIM.delete().where(
                 _CLAIM.c.value == reference, _CLAIM.c.kind == ClaimKind.EXTERNAL_REFERENCE.value
@@ -84,14 +109,36 @@ async def write(session: AsyncSession, changes: Changes) -> None:
 async def lock_and_find_transactions(
     session: AsyncSession, keys: Collection[tuple[int, UUID]]
 ) -> list[TransactionRow]:
+    return await _transactions(session, keys)
+
+
+async def _transactions(
+    session: AsyncSession, keys: Collection[tuple[int, UUID]]
+) -> list[TransactionRow]:
     rows = await session.execute(
         _matching(
-            _TRANSACTION_COLUMNS,
-            [_TRANSACTION.c.user_id, _TRANSACTION.c.id],
-            [(user_id, id_.hex) for user_id, id_ in keys],  # hex is how SQLite stores it
+            _TRANSACTION_COLUMNS, [_TRANSACTION.c.user_id, _TRANSACTION.c.id], _as_stored(keys)
         )
     )
     return [TransactionRow._make(row) for row in rows]
+
+
+async def _reversed_ids(
+    session: AsyncSession, keys: Collection[tuple[int, UUID]]
+) -> list[tuple[int, UUID]]:
+    columns = [_TRANSACTION.c.user_id, _TRANSACTION.c.target_id]
+    statement = _matching(columns, columns, _as_stored(keys)).where(text(COMPLETED_REVERSAL))
+    return [(user_id, target_id) for user_id, target_id in await session.execute(statement)]
+
+
+def _as_stored(keys: Collection[tuple[int, UUID]]) -> list[tuple[int, str]]:
+    return [(user_id, id_.hex) for user_id, id_ in keys]  # hex is how SQLite stores it
+
+
+def _settled(row: TransactionRow) -> dict[str, Any]:
+    user_id, id_, *new = end_of(row)
+    names = [f"new_{name}" for name in End._fields[2:]]
+    return {"of_user_id": user_id, "of_id": id_, **dict(zip(names, new, strict=True))}
 
 
 async def _claim_reference(session: AsyncSession, reference: str, user_id: int) -> bool:

@@ -7,7 +7,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.models.claim import Claim, ClaimKind
-from economy.models.user import User, UserRow
+from economy.models.user import NO_HISTORY, User, UserRow
 from economy.repositories.any_of import any_of
 from economy.repositories.tables import columns_of, insert_or_skip, table_of
 
@@ -33,7 +33,13 @@ async def insert_user(
     session: AsyncSession, *, username: str, email: str, created_at: datetime
 ) -> UserRow:
     statement = insert(_TABLE).values(
-        username=username, email=email, balance=0, last_seq=0, created_at=created_at
+        username=username,
+        email=email,
+        balance=0,
+        last_seq=0,
+        created_at=created_at,
+        debt=0,
+        chain_hash=NO_HISTORY,
     )
     user_id = (await session.execute(statement.returning(_TABLE.c.id))).scalar_one()
     return UserRow(user_id, username, email, 0, 0, created_at)

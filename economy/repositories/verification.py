@@ -5,25 +5,30 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.models.transaction import MAX_QUANTITY
 from economy.models.user import BALANCE_LIMIT
+from economy.models.verification import Verification, VerificationRow
+from economy.repositories.tables import columns_of, table_of
+
+_TABLE = table_of(Verification)
 
 Row = dict[str, Any]
 
 # What a journal row moves. An impossible amount or quantity is reported as such and counts for
 # nothing here: SQLite's sum() would overflow and fail the whole check.
+# A reversal with a product undoes a purchase, one without a top-up.
 COINS_MOVED = f"""CASE
     WHEN status <> 'completed' OR amount NOT BETWEEN 0 AND {BALANCE_LIMIT} THEN 0
-    WHEN kind = 'top_up' THEN amount
-    WHEN kind = 'purchase' THEN -amount
+    WHEN kind = 'top_up' OR (kind = 'reversal' AND product_id IS NOT NULL) THEN amount
+    WHEN kind IN ('purchase', 'debit', 'reversal') THEN -amount
     ELSE 0 END"""
 UNITS_MOVED = f"""CASE
-    WHEN status <> 'completed' OR quantity NOT BETWEEN 1 AND {MAX_QUANTITY} THEN 0
-    WHEN kind = 'purchase' THEN quantity
-    WHEN kind = 'use' THEN -quantity
+    WHEN status <> 'completed' OR quantity NOT BETWEEN 0 AND {MAX_QUANTITY} THEN 0
+    WHEN kind IN ('purchase', 'grant') THEN quantity
+    WHEN kind IN ('use', 'revocation', 'reversal') THEN -quantity
     ELSE 0 END"""
 
 
@@ -52,6 +57,17 @@ async def broken_rows(session: AsyncSession, invariant: Invariant, *, limit: int
             break
     await result.close()
     return rows
+
+
+async def insert_verification(session: AsyncSession, row: VerificationRow) -> None:
+    await session.execute(insert(_TABLE).values(row._asdict()))
+
+
+async def newest_verification(session: AsyncSession) -> VerificationRow | None:
+    columns = columns_of(Verification, VerificationRow)
+    rows = await session.execute(select(*columns).order_by(_TABLE.c.started_at.desc()).limit(1))
+    row = rows.one_or_none()
+    return None if row is None else VerificationRow._make(row)
 
 
 def _plain(value: Any) -> Any:

@@ -20,14 +20,24 @@ BALANCE_IN_RANGE = Invariant(
 
 BALANCE_IS_SUM_OF_TRANSACTIONS = Invariant(
     name="balance_is_sum_of_transactions",
-    meaning="A balance is the sum of the user's completed top-ups less its completed purchases.",
+    meaning="A balance less the debt is the sum of the coins that completed transactions moved.",
     table="user",
     broken=f"""
-        SELECT id AS user_id, balance, coalesce(coins, 0) AS sum_of_transactions
+        SELECT id AS user_id, balance, debt, coalesce(coins, 0) AS sum_of_transactions
         FROM "user" LEFT JOIN (
             SELECT user_id, sum({COINS_MOVED}) AS coins FROM "transaction" GROUP BY user_id
         ) AS moved ON moved.user_id = id
-        WHERE balance <> coalesce(coins, 0)
+        WHERE balance - debt <> coalesce(coins, 0)
+        ORDER BY id""",
+)
+
+DEBT_ONLY_WITHOUT_BALANCE = Invariant(
+    name="debt_only_without_balance",
+    meaning=f"A debt is 0 to {BALANCE_LIMIT}, and above 0 only while the balance is 0.",
+    table="user",
+    broken=f"""
+        SELECT id AS user_id, balance, debt FROM "user"
+        WHERE debt NOT BETWEEN 0 AND {BALANCE_LIMIT} OR (debt > 0 AND balance > 0)
         ORDER BY id""",
 )
 
@@ -43,7 +53,7 @@ QUANTITY_IN_RANGE = Invariant(
 
 QUANTITY_IS_SUM_OF_MOVEMENTS = Invariant(
     name="quantity_is_sum_of_movements",
-    meaning="Who ever bought a product has one inventory row of it: the sum of purchases and uses.",
+    meaning="Who ever got a product has one inventory row of it: the sum of what was moved.",
     table="inventory",
     broken=f"""
         SELECT user_id, product_id, sum(held) AS quantity, sum(moved) AS sum_of_movements,
@@ -62,19 +72,19 @@ QUANTITY_IS_SUM_OF_MOVEMENTS = Invariant(
 
 PERMANENT_PRODUCT_ONCE = Invariant(
     name="permanent_product_once",
-    meaning="A permanent product is bought and held at most once by a user.",
+    meaning="A permanent product is held at most once by a user, and was at each moment.",
     table="inventory",
     broken="""
-        SELECT user_id, product_id, sum(held) AS quantity, sum(bought) AS bought
+        SELECT user_id, product_id, max(held) AS quantity
         FROM (
-            SELECT user_id, product_id, quantity AS held, 0 AS bought FROM inventory
+            SELECT user_id, product_id, quantity AS held FROM inventory
             UNION ALL
-            SELECT user_id, product_id, 0, quantity
-            FROM "transaction" WHERE kind = 'purchase' AND status = 'completed'
+            SELECT user_id, product_id, quantity_after FROM "transaction"
+            WHERE quantity_after > 1
         ) AS heap JOIN product ON product.id = product_id
         WHERE type = 'permanent'
         GROUP BY user_id, product_id
-        HAVING sum(held) > 1 OR sum(bought) > 1
+        HAVING max(held) > 1
         ORDER BY user_id, product_id""",
 )
 
@@ -120,12 +130,25 @@ USERNAME_AND_EMAIL_ARE_CLAIMED = Invariant(
     is_broken=_is_claimed_wrongly,
 )
 
+DELETED_USERS_ARE_NAMELESS = Invariant(
+    name="deleted_users_are_nameless",
+    meaning="A deleted user, and nobody else, is named after its id.",
+    table="user",
+    broken="""
+        SELECT id AS user_id, username, email, deleted_at FROM "user"
+        WHERE (deleted_at IS NOT NULL) <> (username = 'deleted:' || CAST(id AS varchar))
+            OR (deleted_at IS NOT NULL) <> (email = 'deleted:' || CAST(id AS varchar))
+        ORDER BY id""",
+)
+
 HOLDINGS = (
     BALANCE_IN_RANGE,
+    DEBT_ONLY_WITHOUT_BALANCE,
     BALANCE_IS_SUM_OF_TRANSACTIONS,
     QUANTITY_IN_RANGE,
     QUANTITY_IS_SUM_OF_MOVEMENTS,
     PERMANENT_PRODUCT_ONCE,
     INVENTORY_HAS_USER_AND_PRODUCT,
     USERNAME_AND_EMAIL_ARE_CLAIMED,
+    DELETED_USERS_ARE_NAMELESS,
 )

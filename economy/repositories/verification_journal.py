@@ -8,20 +8,25 @@ from economy.repositories.verification import COINS_MOVED, UNITS_MOVED, Invarian
 
 BALANCE_AFTER_IS_RUNNING_BALANCE = Invariant(
     name="balance_after_is_running_balance",
-    meaning="In the order of seq, balance_after is the one before plus what this row moves.",
+    meaning="In the order of settled_seq, balance_after less debt_after is the one before plus "
+    "what this row moves; a debt stands only beside no balance.",
     table="transaction",
     broken=f"""
-        SELECT user_id, seq, transaction_id, kind, status, amount, balance_before, balance_after
+        SELECT user_id, seq, settled_seq, transaction_id, kind, status, amount, worth_before,
+               balance_after, debt_after
         FROM (
-            SELECT user_id, seq, id AS transaction_id, kind, status, amount, balance_after,
-                   lag(balance_after, 1, 0) OVER (PARTITION BY user_id ORDER BY seq)
-                       AS balance_before,
+            SELECT user_id, seq, settled_seq, id AS transaction_id, kind, status, amount,
+                   balance_after, debt_after,
+                   lag(balance_after - debt_after, 1, 0)
+                       OVER (PARTITION BY user_id ORDER BY settled_seq) AS worth_before,
                    {COINS_MOVED} AS moved
             FROM "transaction" WHERE status <> 'pending'
         ) AS step
         WHERE balance_after NOT BETWEEN 0 AND {BALANCE_LIMIT}
-            OR balance_after <> CAST(balance_before AS numeric) + moved
-        ORDER BY user_id, seq""",
+            OR debt_after NOT BETWEEN 0 AND {BALANCE_LIMIT}
+            OR (debt_after > 0 AND balance_after > 0)
+            OR balance_after - debt_after <> CAST(worth_before AS numeric) + moved
+        ORDER BY user_id, settled_seq""",
 )
 
 QUANTITY_AFTER_IS_RUNNING_QUANTITY = Invariant(
@@ -46,15 +51,21 @@ QUANTITY_AFTER_IS_RUNNING_QUANTITY = Invariant(
 
 SEQ_WITHOUT_GAPS = Invariant(
     name="seq_without_gaps",
-    meaning="A user's transactions are numbered 1 to last_seq, none missing and none twice.",
+    meaning="A user's history is numbered 1 to last_seq, none missing and none twice: that a "
+    "transaction was written, and that it was settled later.",
     table="user",
     broken="""
-        SELECT "user".id AS user_id, last_seq, count(seq) AS transactions,
-               count(DISTINCT seq) AS numbers, min(seq) AS first_seq, max(seq) AS newest_seq
-        FROM "user" LEFT JOIN "transaction" ON user_id = "user".id
+        SELECT "user".id AS user_id, last_seq, count(number) AS events,
+               count(DISTINCT number) AS numbers, min(number) AS first_seq,
+               max(number) AS newest_seq
+        FROM "user" LEFT JOIN (
+            SELECT user_id, seq AS number FROM "transaction"
+            UNION ALL
+            SELECT user_id, settled_seq FROM "transaction" WHERE settled_hash IS NOT NULL
+        ) AS event ON user_id = "user".id
         GROUP BY "user".id, last_seq
-        HAVING count(seq) <> last_seq OR count(DISTINCT seq) <> last_seq
-            OR min(seq) <> 1 OR max(seq) <> last_seq
+        HAVING count(number) <> last_seq OR count(DISTINCT number) <> last_seq
+            OR min(number) <> 1 OR max(number) <> last_seq
         ORDER BY "user".id""",
 )
 
@@ -107,49 +118,58 @@ EXTERNAL_REFERENCES_ARE_CLAIMED = Invariant(
 
 STATUS_AND_COLUMNS_AGREE = Invariant(
     name="status_and_columns_agree",
-    meaning="What is settled has balance_after and completed_at; what failed, and nothing else, "
-    "a failure_code.",
+    meaning="What is settled has balance_after, debt_after, settled_seq and completed_at; what "
+    "failed, and nothing else, a failure_code; only what is settled later has a settled_hash.",
     table="transaction",
     broken=f"""
         SELECT user_id, seq, id AS transaction_id, kind, status, balance_after, failure_code,
-               completed_at
+               completed_at, debt_after, settled_seq, settled_hash IS NOT NULL AS is_settled_later
         FROM "transaction"
         WHERE NOT ({one_of("status", TransactionStatus)})
             OR (status = 'pending') <> (balance_after IS NULL)
             OR (status = 'pending') <> (completed_at IS NULL)
+            OR (status = 'pending') <> (debt_after IS NULL)
+            OR (status = 'pending') <> (settled_seq IS NULL)
+            OR (settled_seq IS NULL AND settled_hash IS NOT NULL)
+            OR settled_seq < seq
+            OR (settled_seq > seq) <> (settled_hash IS NOT NULL)
             OR (status = 'failed') <> (failure_code IS NOT NULL)
         ORDER BY user_id, seq""",
 )
 
 KIND_AND_COLUMNS_AGREE = Invariant(
     name="kind_and_columns_agree",
-    meaning="Purchases and uses, and nothing else, have a product, quantity and quantity_after; "
-    "only top-ups an external reference.",
+    meaning="What moves items, and nothing else, has a product, quantity and quantity_after; only "
+    "top-ups are ever pending or have an external reference; only reversals and late settlements "
+    "have a target.",
     table="transaction",
     broken=f"""
         SELECT user_id, seq, id AS transaction_id, kind, status, product_id, quantity,
-               quantity_after, external_reference
+               quantity_after, external_reference, target_id
         FROM "transaction"
         WHERE NOT ({one_of("kind", TransactionKind)})
-            OR (kind = 'top_up') <> (product_id IS NULL)
-            OR (kind = 'top_up') <> (quantity IS NULL)
-            OR (kind = 'top_up') <> (quantity_after IS NULL)
-            OR (kind <> 'top_up' AND external_reference IS NOT NULL)
+            OR (kind IN ('top_up', 'debit', 'top_up_settlement') AND product_id IS NOT NULL)
+            OR (kind IN ('purchase', 'use', 'grant', 'revocation') AND product_id IS NULL)
+            OR (product_id IS NULL) <> (quantity IS NULL)
+            OR (product_id IS NULL) <> (quantity_after IS NULL)
+            OR (kind <> 'top_up' AND (external_reference IS NOT NULL OR status = 'pending'))
+            OR (kind IN ('reversal', 'top_up_settlement')) <> (target_id IS NOT NULL)
         ORDER BY user_id, seq""",
 )
 
 AMOUNT_FITS_KIND = Invariant(
     name="amount_fits_kind",
-    meaning=f"An amount is 0 to {BALANCE_LIMIT}: 0 of a use, above 0 of a top-up; a quantity is "
-    f"1 to {MAX_QUANTITY}.",
+    meaning=f"An amount is 0 to {BALANCE_LIMIT}: 0 of what moves items alone, above 0 of top-ups "
+    f"and debits; a quantity is 1 to {MAX_QUANTITY}, or 0 of a reversal.",
     table="transaction",
     broken=f"""
         SELECT user_id, seq, id AS transaction_id, kind, status, amount, quantity
         FROM "transaction"
         WHERE amount NOT BETWEEN 0 AND {BALANCE_LIMIT}
-            OR (kind = 'use' AND amount <> 0)
-            OR (kind = 'top_up' AND amount = 0)
-            OR quantity NOT BETWEEN 1 AND {MAX_QUANTITY}
+            OR (kind IN ('use', 'grant', 'revocation') AND amount <> 0)
+            OR (kind IN ('top_up', 'debit') AND amount = 0)
+            OR quantity NOT BETWEEN 0 AND {MAX_QUANTITY}
+            OR (quantity = 0 AND kind <> 'reversal')
         ORDER BY user_id, seq""",
 )
 

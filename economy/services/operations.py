@@ -3,12 +3,15 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar, NamedTuple
+from uuid import UUID
 
 import orjson
 
 from economy.errors import (
     AlreadyOwned,
+    AlreadyReversed,
     AlreadyTaken,
     BalanceLimit,
     Decline,
@@ -16,9 +19,13 @@ from economy.errors import (
     HoldingLimit,
     InsufficientFunds,
     NotEnoughItems,
+    NotReversible,
+    PaymentFailed,
     PriceChanged,
     ProductNotConsumable,
     ProductUnavailable,
+    TopUpCompleted,
+    TopUpExpired,
 )
 from economy.models.inventory import HOLDING_LIMIT, InventoryRow
 from economy.models.product import ProductRow
@@ -26,50 +33,111 @@ from economy.models.transaction import TransactionKind, TransactionRow
 from economy.models.user import BALANCE_LIMIT, UserRow
 
 
-@dataclass(frozen=True, slots=True)
-class Purchase:
-    kind: ClassVar[TransactionKind] = TransactionKind.PURCHASE
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What every operation says: for whom, by whom, and the caller's name for it."""
+
     user_id: int
+    actor: str
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase(_Asked):
+    kind: ClassVar[TransactionKind] = TransactionKind.PURCHASE
     product_id: int
     quantity: int
     expected_price: int | None  # of one, as the client showed it
-    actor: str
-    idempotency_key: str | None
 
     @property
     def input(self) -> tuple[object, ...]:
         return (self.user_id, self.product_id, self.quantity, self.expected_price)
 
 
-@dataclass(frozen=True, slots=True)
-class TopUp:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopUp(_Asked):
+    """Pending: the coins come when the payment does, which a TopUpSettlement will tell."""
+
     kind: ClassVar[TransactionKind] = TransactionKind.TOP_UP
-    user_id: int
     amount: int
     external_reference: str | None
-    actor: str
-    idempotency_key: str | None
+    is_pending: bool = False
 
     @property
     def input(self) -> tuple[object, ...]:
-        return (self.user_id, self.amount, self.external_reference)
+        pending = ("pending",) if self.is_pending else ()
+        return (self.user_id, self.amount, self.external_reference, *pending)
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
-    kind: ClassVar[TransactionKind] = TransactionKind.USE
-    user_id: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Debit(_Asked):
+    kind: ClassVar[TransactionKind] = TransactionKind.DEBIT
+    amount: int
+
+    @property
+    def input(self) -> tuple[object, ...]:
+        return (self.user_id, self.amount)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Items(_Asked):
     product_id: int
     quantity: int
-    actor: str
-    idempotency_key: str | None
 
     @property
     def input(self) -> tuple[object, ...]:
         return (self.user_id, self.product_id, self.quantity)
 
 
-Operation = Purchase | TopUp | Use
+class Use(_Items):
+    kind: ClassVar[TransactionKind] = TransactionKind.USE
+
+
+class Grant(_Items):
+    kind: ClassVar[TransactionKind] = TransactionKind.GRANT
+
+
+class Revocation(_Items):
+    kind: ClassVar[TransactionKind] = TransactionKind.REVOCATION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopUpSettlement(_Asked):
+    """What came of the payment of a pending top-up: `failure_code` None, and it is credited.
+
+    Whoever settles it first decides. Its name is what it says, so it needs no key of the caller's.
+    """
+
+    kind: ClassVar[TransactionKind] = TransactionKind.TOP_UP_SETTLEMENT
+    target_id: UUID
+    failure_code: ErrorCode | None
+
+    @property
+    def input(self) -> tuple[object, ...]:
+        return (self.user_id, str(self.target_id), self.failure_code)
+
+
+class IfSpent(StrEnum):
+    """What a reversal does when the coins or items that it takes back are gone already."""
+
+    REFUSE = "refuse"
+    TAKE_WHAT_IS_LEFT = "take_what_is_left"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reversal(_Asked):
+    kind: ClassVar[TransactionKind] = TransactionKind.REVERSAL
+    target_id: UUID
+    if_spent: IfSpent
+
+    @property
+    def input(self) -> tuple[object, ...]:
+        return (self.user_id, str(self.target_id), self.if_spent)
+
+
+Operation = Purchase | TopUp | Debit | Use | Grant | Revocation | TopUpSettlement | Reversal
+# Servers still have to put the books of a deleted user in order; nobody gives it anything new.
+FOR_DELETED_USERS = (Debit, Revocation, TopUpSettlement, Reversal)
 
 
 def request_hash(operation: Operation) -> bytes:
@@ -82,16 +150,17 @@ def reference_of(operation: Operation) -> str | None:
 
 
 def product_id_of(operation: Operation) -> int | None:
-    return None if isinstance(operation, TopUp) else operation.product_id
+    """Of what names a product itself: a reversal's is that of its target."""
+    return operation.product_id if isinstance(operation, Purchase | _Items) else None
 
 
-def quantity_of(operation: Operation) -> int | None:
-    return None if isinstance(operation, TopUp) else operation.quantity
+def target_id_of(operation: Operation) -> UUID | None:
+    return operation.target_id if isinstance(operation, TopUpSettlement | Reversal) else None
 
 
 class Booking(NamedTuple):
-    """A completed operation: its journal row, user and item as they were right after it, and the
-    product as it is now."""
+    """An operation that was done: its journal row, user and item as they were right after it, and
+    the product as it is now. Of a top-up that was begun, row and user as they are now."""
 
     transaction: TransactionRow
     user: UserRow
@@ -115,6 +184,11 @@ _DECLINES: dict[ErrorCode, Callable[[TransactionRow], Decline]] = {
     ),
     ErrorCode.PRICE_CHANGED: lambda row: PriceChanged(row.amount // (row.quantity or 1)),
     ErrorCode.BALANCE_LIMIT: lambda row: BalanceLimit(row.balance_after or 0, BALANCE_LIMIT),
+    ErrorCode.NOT_REVERSIBLE: lambda row: NotReversible(str(row.target_id)),
+    ErrorCode.ALREADY_REVERSED: lambda row: AlreadyReversed(str(row.target_id)),
+    ErrorCode.PAYMENT_FAILED: lambda row: PaymentFailed(str(row.target_id)),
+    ErrorCode.TOP_UP_EXPIRED: lambda row: TopUpExpired(str(row.target_id)),
+    ErrorCode.TOP_UP_COMPLETED: lambda row: TopUpCompleted(str(row.target_id)),
 }
 
 

@@ -2,14 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from economy.database import Database
 from economy.errors import CommitOutcomeUnknown, ConcurrencyConflict, ConnectionLost
-from economy.models.transaction import TransactionRow
 from economy.repositories.posting import posting_statements
 from economy.repositories.posting_rows import Wanted
-from economy.services.operations import product_id_of, reference_of
+from economy.services.operations import product_id_of, reference_of, target_id_of
 from economy.services.settlement import Answer, Entry, Settlement
 
 ATTEMPTS = 5
@@ -40,29 +39,31 @@ class Posting:
 
     async def _post_once(self, batch: Sequence[Entry]) -> list[Answer]:
         answers: list[Answer] = []
-        transactions: list[TransactionRow] = []
+        settlement: Settlement | None = None
         try:
             async with self._database.unit_of_work() as session:
                 found = await self._statements.lock_and_find(session, _wanted(batch))
                 settlement = Settlement(found)
                 answers = [settlement.settle(entry) for entry in batch]
-                transactions = settlement.transactions
                 await self._statements.write(session, settlement.changes())
         except CommitOutcomeUnknown:
-            if not await self._is_committed(transactions):
+            if settlement is None or not await self._is_committed(settlement):
                 raise ConnectionLost from None
         return answers
 
-    async def _is_committed(self, transactions: Collection[TransactionRow]) -> bool:
+    async def _is_committed(self, settlement: Settlement) -> bool:
         """Look behind the users' locks: by then the lost commit has happened or never will."""
+        written = {row.id for row in settlement.written}
+        settled = {row.settled_hash for row in settlement.settled}
         for attempt in range(ATTEMPTS):
             await asyncio.sleep(FIRST_BACKOFF_SECONDS * 2**attempt)
             try:
                 async with self._database.unit_of_work() as session:
                     rows = await self._statements.lock_and_find_transactions(
-                        session, [(row.user_id, row.id) for row in transactions]
+                        session,
+                        [(row.user_id, row.id) for row in settlement.written + settlement.settled],
                     )
-                return len(rows) > 0
+                return any(row.id in written or row.settled_hash in settled for row in rows)
             except (ConcurrencyConflict, ConnectionLost, CommitOutcomeUnknown):
                 continue
         raise CommitOutcomeUnknown
@@ -80,10 +81,15 @@ def _wanted(batch: Sequence[Entry]) -> Wanted:
         for operation in operations
         if (reference := reference_of(operation)) is not None
     }
+    targets = {
+        (operation.user_id, target_id)
+        for operation in operations
+        if (target_id := target_id_of(operation)) is not None
+    }
     return Wanted(
         user_ids=sorted({operation.user_id for operation in operations}),
-        product_ids=sorted({product_id for _, product_id in items}),
         items=sorted(items),
         keys=sorted({key for entry in batch if (key := entry.key) is not None}),
         references=sorted(references.items()),
+        targets=sorted(targets),
     )

@@ -9,18 +9,22 @@ from uuid_utils.compat import uuid7
 from economy.errors import EconomyError, UserNotFound
 from economy.models.inventory import InventoryRow
 from economy.models.product import ProductRow
-from economy.models.transaction import TransactionRow, TransactionStatus
+from economy.models.transaction import TransactionKind, TransactionRow, TransactionStatus
 from economy.models.user import UserRow
 from economy.repositories.posting_rows import Changes, Found
 from economy.services import rules
+from economy.services.chain import link
 from economy.services.operations import (
+    FOR_DELETED_USERS,
     Booking,
     Operation,
+    Reversal,
+    TopUpSettlement,
     decline_of,
     product_id_of,
-    quantity_of,
     reference_of,
     request_hash,
+    target_id_of,
 )
 
 Answer = Booking | EconomyError
@@ -50,12 +54,15 @@ class Settlement:
     """The state that a batch decides on: each entry sees what those before it have done."""
 
     found: Found
-    transactions: list[TransactionRow] = field(init=False, default_factory=list)
+    written: list[TransactionRow] = field(init=False, default_factory=list)
+    settled: list[TransactionRow] = field(init=False, default_factory=list)
     _products: dict[int, ProductRow] = field(init=False)
     _users: dict[int, UserRow] = field(init=False)
     _items: dict[tuple[int, int], InventoryRow] = field(init=False)
     _earlier: dict[tuple[int, str, str], TransactionRow] = field(init=False)
-    _free_references: set[str] = field(init=False)
+    _targets: dict[tuple[int, UUID], TransactionRow] = field(init=False)
+    _reversed: set[tuple[int, UUID]] = field(init=False)
+    _unclaimed: set[str] = field(init=False)
     _changed_items: set[tuple[int, int]] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
@@ -67,7 +74,9 @@ class Settlement:
             for row in self.found.earlier
             if row.idempotency_key is not None
         }
-        self._free_references = set(self.found.claimed_references)
+        self._targets = {(row.user_id, row.id): row for row in self.found.targets}
+        self._reversed = set(self.found.reversed_ids)
+        self._unclaimed = set(self.found.claimed_references)
 
     def settle(self, entry: Entry) -> Answer:
         try:
@@ -76,12 +85,13 @@ class Settlement:
             return refusal
 
     def changes(self) -> Changes:
-        changed_users = {row.user_id for row in self.transactions}
+        changed_users = {row.user_id for row in (*self.written, *self.settled)}
         return Changes(
             users=[self._users[user_id] for user_id in sorted(changed_users)],
             items=[self._items[key] for key in sorted(self._changed_items)],
-            transactions=self.transactions,
-            unused_references=sorted(self._free_references),
+            written=self.written,
+            settled=self.settled,
+            unclaimed_references=sorted(self._unclaimed),
         )
 
     def _settle(self, entry: Entry) -> Booking:
@@ -92,35 +102,60 @@ class Settlement:
         earlier = None if entry.key is None else self._earlier.get(entry.key)
         if earlier is not None:
             rules.check_replay(entry.request_hash, earlier)
-            return self._answer(earlier, user, replayed=True)
-        row = self._book(entry, user, rules.decide(operation, self._position(operation, user)))
-        return self._answer(row, self._users[user.id], replayed=False)
+            return self._answer(earlier, replayed=True)
+        if user.deleted_at is not None and not isinstance(operation, FOR_DELETED_USERS):
+            raise UserNotFound(str(operation.user_id))
+        position = self._position(operation, user)
+        if isinstance(operation, TopUpSettlement):
+            return self._settle_top_up(entry, operation, position)
+        return self._answer(self._write(entry, rules.decide(operation, position)), replayed=False)
+
+    def _settle_top_up(
+        self, entry: Entry, operation: TopUpSettlement, position: rules.Position
+    ) -> Booking:
+        target = rules.top_up_of(operation, position)
+        if rules.is_settled_so(operation, position):
+            return self._answer(target, replayed=True)
+        verdict = rules.decide(operation, position)
+        if target.status != TransactionStatus.PENDING:
+            return self._answer(self._write(entry, verdict), replayed=False)
+        row = self._settle_row(target, verdict)
+        if verdict.failure_code != operation.failure_code:
+            raise decline_of(row, replayed=False)
+        return self._answer(row, replayed=False)
 
     def _position(self, operation: Operation, user: UserRow) -> rules.Position:
-        product_id, reference = product_id_of(operation), reference_of(operation)
+        target = self._target_of(operation)
+        product_id, reference = _product_id(operation, target), reference_of(operation)
         item = None if product_id is None else self._items.get((user.id, product_id))
         return rules.Position(
             balance=user.balance,
+            debt=user.debt,
             product=None if product_id is None else self._products.get(product_id),
             held=0 if item is None else item.quantity,
-            is_reference_taken=reference is not None and reference not in self._free_references,
+            is_reference_taken=reference is not None and reference not in self._unclaimed,
+            target=target,
+            is_target_reversed=(user.id, target_id_of(operation)) in self._reversed,
         )
 
-    def _book(self, entry: Entry, user: UserRow, verdict: rules.Verdict) -> TransactionRow:
-        operation, now = entry.operation, datetime.now(UTC)
-        is_completed = verdict.failure_code is None
+    def _target_of(self, operation: Operation) -> TransactionRow | None:
+        target_id = target_id_of(operation)
+        return None if target_id is None else self._targets.get((operation.user_id, target_id))
+
+    def _write(self, entry: Entry, verdict: rules.Verdict) -> TransactionRow:
+        """A new row, with the next number and link of the user's history."""
+        operation, user = entry.operation, self._users[entry.operation.user_id]
+        now, seq, is_pending = datetime.now(UTC), user.last_seq + 1, verdict.is_pending
         row = TransactionRow(
             user_id=user.id,
             id=entry.transaction_id,
-            seq=user.last_seq + 1,
+            seq=seq,
             kind=operation.kind.value,
-            status=(
-                TransactionStatus.COMPLETED if is_completed else TransactionStatus.FAILED
-            ).value,
-            product_id=product_id_of(operation),
-            quantity=quantity_of(operation),
+            status=_status(verdict),
+            product_id=_product_id(operation, self._target_of(operation)),
+            quantity=verdict.quantity,
             amount=verdict.amount,
-            balance_after=verdict.balance_after,
+            balance_after=None if is_pending else verdict.balance_after,
             quantity_after=verdict.quantity_after,
             failure_code=verdict.failure_code and verdict.failure_code.value,
             actor=operation.actor,
@@ -128,20 +163,58 @@ class Settlement:
             request_hash=entry.request_hash,
             external_reference=reference_of(operation),
             created_at=now,
-            completed_at=now,
+            completed_at=None if is_pending else now,
+            debt_after=None if is_pending else verdict.debt_after,
+            target_id=target_id_of(operation),
+            shortfall=verdict.shortfall,
+            settled_seq=None if is_pending else seq,
+            hash=b"",
+            settled_hash=None,
         )
-        self.transactions.append(row)
-        self._users[user.id] = user._replace(balance=verdict.balance_after, last_seq=row.seq)
+        row = row._replace(hash=link(user.chain_hash, row))
+        self._move(user, verdict, seq, row.hash)
+        self.written.append(row)
         if entry.key is not None:
             self._earlier[entry.key] = row
-        if is_completed:
+        if verdict.failure_code is None:
             self._take(row)
         return row
 
+    def _settle_row(self, target: TransactionRow, verdict: rules.Verdict) -> TransactionRow:
+        """A pending row comes to its end, with a number and a link of its own."""
+        user = self._users[target.user_id]
+        row = target._replace(
+            status=_status(verdict),
+            balance_after=verdict.balance_after,
+            debt_after=verdict.debt_after,
+            failure_code=verdict.failure_code and verdict.failure_code.value,
+            completed_at=datetime.now(UTC),
+            settled_seq=user.last_seq + 1,
+        )
+        row = row._replace(settled_hash=link(user.chain_hash, row))
+        self._move(user, verdict, user.last_seq + 1, row.settled_hash or b"")
+        self.settled.append(row)
+        self._targets[row.user_id, row.id] = row
+        if row.idempotency_key is not None:
+            self._earlier[row.user_id, row.kind, row.idempotency_key] = row
+        if row.external_reference is not None and verdict.failure_code is not None:
+            self._unclaimed.add(row.external_reference)
+        return row
+
+    def _move(self, user: UserRow, verdict: rules.Verdict, seq: int, chain_hash: bytes) -> None:
+        self._users[user.id] = user._replace(
+            balance=verdict.balance_after,
+            debt=verdict.debt_after,
+            last_seq=seq,
+            chain_hash=chain_hash,
+        )
+
     def _take(self, row: TransactionRow) -> None:
-        """What a completed operation changes besides the balance."""
+        """What an operation that is not declined changes besides the balance."""
         if row.external_reference is not None:
-            self._free_references.discard(row.external_reference)
+            self._unclaimed.discard(row.external_reference)
+        if row.kind == TransactionKind.REVERSAL and row.target_id is not None:
+            self._reversed.add((row.user_id, row.target_id))
         if row.product_id is None or row.quantity_after is None:
             return
         key = (row.user_id, row.product_id)
@@ -156,14 +229,29 @@ class Settlement:
         self._items[key] = item._replace(quantity=row.quantity_after)
         self._changed_items.add(key)
 
-    def _answer(self, row: TransactionRow, user: UserRow, *, replayed: bool) -> Booking:
+    def _answer(self, row: TransactionRow, *, replayed: bool) -> Booking:
         """The answer that this journal row stands for, now and at each replay."""
-        if row.status == TransactionStatus.FAILED:
+        if row.status == TransactionStatus.FAILED and row.settled_hash is None:
             raise decline_of(row, replayed=replayed)
         item, product = None, None
         if row.product_id is not None:
             product = self._products[row.product_id]
             item = self._items[row.user_id, row.product_id]
             item = item._replace(quantity=row.quantity_after or 0)
-        user = user._replace(balance=row.balance_after or 0)
+        user = self._users[row.user_id]
+        if row.balance_after is not None and row.debt_after is not None:
+            user = user._replace(balance=row.balance_after, debt=row.debt_after)
         return Booking(row, user, item, product, replayed)
+
+
+def _status(verdict: rules.Verdict) -> str:
+    if verdict.is_pending:
+        return TransactionStatus.PENDING.value
+    is_completed = verdict.failure_code is None
+    return (TransactionStatus.COMPLETED if is_completed else TransactionStatus.FAILED).value
+
+
+def _product_id(operation: Operation, target: TransactionRow | None) -> int | None:
+    """A reversal moves the product of its target."""
+    is_reversal = isinstance(operation, Reversal) and target is not None
+    return target.product_id if is_reversal and target else product_id_of(operation)
