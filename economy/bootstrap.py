@@ -20,14 +20,17 @@ from economy.rate_limits import RateLimits
 from economy.redis_client import RedisClient
 from economy.services import Services
 from economy.services.analytics import AnalyticsService
+from economy.services.grant import GrantService
 from economy.services.inventory import InventoryService
 from economy.services.job import JobService
 from economy.services.posting import Posting
 from economy.services.posting_queue import PostingQueue
 from economy.services.product import ProductService
 from economy.services.purchase import PurchaseService
+from economy.services.reversal import ReversalService
 from economy.services.seed import SeedService
 from economy.services.server_key import ServerKeyService
+from economy.services.top_up import TopUpService
 from economy.services.user import UserService
 from economy.services.verification import VerificationService
 from economy.services.wallet import WalletService
@@ -82,6 +85,13 @@ def _build(
     users, server_keys = UserService(database), ServerKeyService(database)
     products = _product_service(settings, database, redis, metrics)
     wallet = WalletService(queue, max_top_up_amount=settings.max_top_up_amount)
+    top_ups = TopUpService(
+        database,
+        queue,
+        max_amount=settings.max_top_up_amount,
+        expires_after_seconds=settings.top_up_expires_after_seconds,
+    )
+    verification = VerificationService(database, metrics)
     analytics = AnalyticsService(
         database, redis, ttl_seconds=settings.popular_products_ttl_seconds, metrics=metrics
     )
@@ -95,11 +105,21 @@ def _build(
         inventory=InventoryService(database, inventories, queue),
         wallet=wallet,
         purchases=PurchaseService(queue),
+        top_ups=top_ups,
+        grants=GrantService(queue),
+        reversals=ReversalService(queue),
         analytics=analytics,
         server_keys=server_keys,
-        verification=VerificationService(database),
+        verification=verification,
         seed=SeedService(database, users, products, wallet, server_keys),
-        jobs=JobService(database, inventories, analytics, metrics),
+        jobs=JobService(
+            database,
+            inventories,
+            analytics=analytics,
+            top_ups=top_ups,
+            verification=verification,
+            metrics=metrics,
+        ),
     )
 
 

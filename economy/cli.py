@@ -192,7 +192,15 @@ async def _seed(settings: Settings) -> None:
 
 async def _verify(settings: Settings) -> int:
     async with open_migrated(settings) as services:
-        findings = await services.verification.verify()
+        with click.progressbar(
+            length=1, label="rows examined", file=sys.stderr, show_pos=True
+        ) as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.length = total
+                bar.update(done - bar.pos)
+
+            findings = await services.verification.verify(progress=progress)
     for finding in findings:
         state = "BROKEN" if finding.broken_rows else "ok"
         click.echo(f"{state:6}  {finding.name}  ({finding.rows_examined} rows): {finding.meaning}")

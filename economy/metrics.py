@@ -57,5 +57,16 @@ class Metrics:
             ["job", "outcome"],
         )
 
+        self.broken_invariants = Gauge(
+            "economy_ledger_broken_invariants",
+            "What the last verification has found; see `economy verify`.",
+            registry=self._registry,
+        )
+        self.verified_at = Gauge(
+            "economy_ledger_verified_timestamp_seconds",
+            "When the last verification had finished; 0: never.",
+            registry=self._registry,
+        )
+
     def text(self) -> bytes:
         return generate_latest(self._registry)

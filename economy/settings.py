@@ -136,6 +136,14 @@ class Settings(BaseSettings):
         int, Field(ge=1, le=2**53 - 1, description="the most that one add-funds may credit")
     ] = 1_000_000
 
+    top_up_expires_after_seconds: Annotated[
+        int, Field(ge=60, description="a top-up that is still pending then fails")
+    ] = 24 * 3600
+
+    ready_needs_sound_ledger: Annotated[
+        bool, Field(description="not ready while the last verification has found a broken row")
+    ] = False
+
     introspection: Annotated[
         Introspection | None,
         Field(description="everybody | server-keys | nobody; development: everybody, else keys"),

@@ -10,13 +10,13 @@ from celery import Celery
 from celery.signals import worker_process_init, worker_process_shutdown, worker_ready
 
 from economy.bootstrap import open_services
-from economy.jobs import TIME_LIMIT_SECONDS, Job
+from economy.jobs import LONG_TIME_LIMIT_SECONDS, Job, time_limit_seconds
 from economy.services import Services
 from economy.settings import Settings
 
 MOST_RETRIES = 8
 LONGEST_BACKOFF_SECONDS = 60
-REDELIVERED_AFTER_SECONDS = TIME_LIMIT_SECONDS + 60  # what a lost worker had taken
+REDELIVERED_AFTER_SECONDS = LONG_TIME_LIMIT_SECONDS + 60  # what a lost worker had taken
 
 
 class WorkerProcess:
@@ -73,8 +73,6 @@ def make_celery(settings: Settings) -> Celery:
         task_acks_late=True,  # a task that its worker did not survive is delivered again
         task_reject_on_worker_lost=True,
         task_ignore_result=True,
-        task_soft_time_limit=TIME_LIMIT_SECONDS,
-        task_time_limit=TIME_LIMIT_SECONDS + 30,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
@@ -113,6 +111,8 @@ def task_name(job: Job) -> str:
 def _add_task(app: Celery, process: WorkerProcess, job: Job) -> None:
     @app.task(
         name=task_name(job),
+        soft_time_limit=time_limit_seconds(job),
+        time_limit=time_limit_seconds(job) + 30,
         autoretry_for=(Exception,),
         max_retries=MOST_RETRIES,
         retry_backoff=True,

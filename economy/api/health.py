@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from economy import metrics
+from economy.errors import Unavailable
 from economy.services import Services
 
 router = APIRouter(tags=["health"])
@@ -16,11 +17,15 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """`degraded`: everything is answered, but without the cache."""
+    """`degraded`: everything is answered, but without the cache.
+
+    `ledger` is what the last verification has found.
+    """
 
     status: Literal["ok", "degraded", "unavailable"]
     database: Literal["ok", "unavailable"]
     cache: Literal["ok", "unavailable"]
+    ledger: Literal["sound", "broken", "not verified"]
 
 
 @router.get("/health/live", summary="Is the process alive?")
@@ -31,19 +36,39 @@ async def live() -> Live:
 @router.get(
     "/health/ready",
     summary="Can it answer?",
-    responses={503: {"model": Ready, "description": "The database is out of reach."}},
+    responses={
+        503: {
+            "model": Ready,
+            "description": "The database is out of reach, or (if so "
+            "configured) the ledger is broken.",
+        }
+    },
 )
 async def ready(request: Request, response: Response) -> Ready:
     services: Services = request.app.state.services
     is_database_healthy = await services.database.is_healthy()
     is_cache_healthy = await services.is_cache_healthy()
-    response.status_code = 200 if is_database_healthy else 503
+    ledger = await _ledger(services) if is_database_healthy else "not verified"
+    is_refused = ledger == "broken" and services.settings.ready_needs_sound_ledger
+    is_ready = is_database_healthy and not is_refused
+    response.status_code = 200 if is_ready else 503
     status: Literal["ok", "degraded"] = "ok" if is_cache_healthy else "degraded"
     return Ready(
-        status=status if is_database_healthy else "unavailable",
+        status=status if is_ready else "unavailable",
         database="ok" if is_database_healthy else "unavailable",
         cache="ok" if is_cache_healthy else "unavailable",
+        ledger=ledger,
     )
+
+
+async def _ledger(services: Services) -> Literal["sound", "broken", "not verified"]:
+    try:
+        verification = await services.verification.newest()
+    except Unavailable:
+        verification = None
+    if verification is None:
+        return "not verified"
+    return "broken" if verification.broken_invariants else "sound"
 
 
 @router.get(

@@ -1,12 +1,14 @@
 """SQL of the journal as it is read; posting writes it."""
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Select, select, union_all
+from sqlalchemy import Select, select, text, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from economy.models.transaction import Transaction, TransactionRow
+from economy.models.transaction import PENDING, Transaction, TransactionRow
 from economy.repositories.tables import columns_of, table_of
 
 _TRANSACTIONS = columns_of(Transaction, TransactionRow)
@@ -33,6 +35,20 @@ async def newest_transactions(
     )
     rows = [TransactionRow._make(row) for row in await session.execute(statement)]
     return sorted(rows, key=lambda row: (row.user_id, -row.seq))
+
+
+async def pending_top_ups(
+    session: AsyncSession, *, before: datetime, limit: int
+) -> list[tuple[int, UUID]]:
+    """(user id, id) of those begun before then, oldest first."""
+    rows = await session.execute(
+        select(_TABLE.c.user_id, _TABLE.c.id)
+        # literally the predicate of the partial index: a planner cannot prove a parameter
+        .where(text(PENDING), _TABLE.c.created_at < before)
+        .order_by(_TABLE.c.created_at)
+        .limit(limit)
+    )
+    return [(user_id, id_) for user_id, id_ in rows]
 
 
 def _page_of_user(

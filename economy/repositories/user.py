@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.models.claim import Claim, ClaimKind
@@ -43,6 +43,28 @@ async def insert_user(
     )
     user_id = (await session.execute(statement.returning(_TABLE.c.id))).scalar_one()
     return UserRow(user_id, username, email, 0, 0, created_at)
+
+
+async def user_for_update(session: AsyncSession, user_id: int) -> UserRow | None:
+    """Locked until the unit of work ends."""
+    statement = select(*_USERS).where(_TABLE.c.id == user_id).with_for_update()
+    row = (await session.execute(statement)).one_or_none()
+    return None if row is None else UserRow._make(row)
+
+
+async def update_user(session: AsyncSession, user: UserRow) -> None:
+    """Name, address and the end of the user; balance and history are posting's."""
+    await session.execute(
+        update(_TABLE)
+        .where(_TABLE.c.id == user.id)
+        .values(username=user.username, email=user.email, deleted_at=user.deleted_at)
+    )
+
+
+async def unclaim_values(session: AsyncSession, claims: Mapping[ClaimKind, str]) -> None:
+    claim = table_of(Claim)
+    for kind, value in claims.items():
+        await session.execute(delete(claim).where(claim.c.value == value, claim.c.kind == kind))
 
 
 async def claim_values(

@@ -6,12 +6,15 @@ from economy.database import Database
 from economy.rate_limits import RateLimits
 from economy.redis_client import RedisClient
 from economy.services.analytics import AnalyticsService
+from economy.services.grant import GrantService
 from economy.services.inventory import InventoryService
 from economy.services.job import JobService
 from economy.services.product import ProductService
 from economy.services.purchase import PurchaseService
+from economy.services.reversal import ReversalService
 from economy.services.seed import SeedService
 from economy.services.server_key import ServerKeyService
+from economy.services.top_up import TopUpService
 from economy.services.user import UserService
 from economy.services.verification import VerificationService
 from economy.services.wallet import WalletService
@@ -29,6 +32,9 @@ class Services:
     inventory: InventoryService
     wallet: WalletService
     purchases: PurchaseService
+    top_ups: TopUpService
+    grants: GrantService
+    reversals: ReversalService
     analytics: AnalyticsService
     server_keys: ServerKeyService
     verification: VerificationService

@@ -24,7 +24,7 @@ def check_quantity(quantity: int) -> None:
     _check_range("quantity", quantity, 1, MAX_QUANTITY)
 
 
-def check_top_up(amount: int, limit: int) -> None:
+def check_amount(amount: int, limit: int) -> None:
     _check_range("amount", amount, 1, limit)
 
 

@@ -1,5 +1,6 @@
 """Running periodic jobs: what is due, and by one process only."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,6 +12,8 @@ from economy.metrics import Metrics
 from economy.redis_client import RedisUnavailable
 from economy.repositories.job import job_done_until_for_update, set_job_done_until
 from economy.services.analytics import AnalyticsService
+from economy.services.top_up import TopUpService
+from economy.services.verification import VerificationService
 
 
 class JobService:
@@ -18,12 +21,17 @@ class JobService:
         self,
         database: Database,
         inventories: Cache[bytes],
+        *,
         analytics: AnalyticsService,
+        top_ups: TopUpService,
+        verification: VerificationService,
         metrics: Metrics,
     ) -> None:
         self._database = database
         self._inventories = inventories
         self._analytics = analytics
+        self._top_ups = top_ups
+        self._verification = verification
         self._runs = metrics.job_runs
 
     async def run(self, job: Job) -> bool:
@@ -47,21 +55,33 @@ class JobService:
                 return await self._analytics.count_purchases()
             case Job.DELETE_EXPIRED:
                 return await self._delete_expired()
+            case Job.EXPIRE_TOP_UPS:
+                return await self._top_ups.expire()
+            case Job.VERIFY:
+                return await self._verify()
 
     async def _reset_inventory_cache(self) -> bool:
-        """Claimed before, as no network call belongs into a unit of work; given back on failure."""
-        job = Job.RESET_INVENTORY_CACHE
+        try:
+            return await self._once_a_day(
+                Job.RESET_INVENTORY_CACHE, self._inventories.start_generation
+            )
+        except RedisUnavailable:
+            return False
+
+    async def _verify(self) -> bool:
+        return await self._once_a_day(Job.VERIFY, self._verification.verify_and_record)
+
+    async def _once_a_day(self, job: Job, do: Callable[[], Awaitable[object]]) -> bool:
+        """What a unit of work is too short for: claimed before, and given back on failure."""
         async with self._database.unit_of_work() as session:
             done_until = await _claim_today(session, job)
         if done_until is None:
             return False
         try:
-            await self._inventories.start_generation()
-        except BaseException as error:  # cancelled, too: due still
+            await do()
+        except BaseException:  # cancelled, too: due still
             async with self._database.unit_of_work() as session:
                 await set_job_done_until(session, job, done_until)
-            if isinstance(error, RedisUnavailable):
-                return False
             raise
         return True
 

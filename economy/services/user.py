@@ -1,18 +1,25 @@
-"""Users: creating them, reading them and their history."""
+"""Users: creating and deleting them, reading them and their history."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from economy.database import Database
-from economy.errors import AlreadyTaken
+from economy.errors import AlreadyTaken, UserNotFound
 from economy.models.claim import ClaimKind
 from economy.models.transaction import TransactionRow
 from economy.models.user import UserRow
 from economy.repositories.transaction import newest_transactions
-from economy.repositories.user import claim_values, insert_user, users_by_id
+from economy.repositories.user import (
+    claim_values,
+    insert_user,
+    unclaim_values,
+    update_user,
+    user_for_update,
+    users_by_id,
+)
 from economy.services import bounds
-from economy.services.access import Actor, Scope, require_scope
+from economy.services.access import Actor, Scope, existing_user_id, require_scope
 from economy.services.pages import Page, cursor_of, position_of
 
 
@@ -24,6 +31,10 @@ class HistoryPage(NamedTuple):
     kind: str | None
 
 
+def _claims_of(username: str, email: str) -> dict[ClaimKind, str]:
+    return {ClaimKind.USERNAME: username.lower(), ClaimKind.EMAIL: email.lower()}
+
+
 class UserService:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -32,7 +43,7 @@ class UserService:
         """Raises AlreadyTaken (whatever the case of its letters) and InvalidInput."""
         require_scope(actor, Scope.USERS_WRITE)
         bounds.check_user(username, email)
-        claims = {ClaimKind.USERNAME: username.lower(), ClaimKind.EMAIL: email.lower()}
+        claims = _claims_of(username, email)
         async with self._database.unit_of_work() as session:
             user = await insert_user(
                 session, username=username, email=email, created_at=datetime.now(UTC)
@@ -41,6 +52,29 @@ class UserService:
             taken = tuple(kind.value for kind in claims if kind not in claimed)
             if taken:
                 raise AlreadyTaken(taken)
+        return user
+
+    async def delete_user(self, actor: Actor | None, user_id: str) -> UserRow:
+        """Forget who it was: name and e-mail are replaced, and free for others.
+
+        The history, the balance and the items stay, under the id alone: the books must add up.
+        Nobody can buy, use or credit for a deleted user. Again, it changes nothing.
+        Raises UserNotFound.
+        """
+        require_scope(actor, Scope.USERS_WRITE)
+        number = existing_user_id(user_id)
+        async with self._database.unit_of_work() as session:
+            user = await user_for_update(session, number)
+            if user is None:
+                raise UserNotFound(user_id)
+            if user.deleted_at is not None:
+                return user
+            # no username may hold a colon, and every address holds an @: nobody else's
+            nobody = f"deleted:{user.id}"
+            await unclaim_values(session, _claims_of(user.username, user.email))
+            await claim_values(session, user.id, _claims_of(nobody, nobody))
+            user = user._replace(username=nobody, email=nobody, deleted_at=datetime.now(UTC))
+            await update_user(session, user)
         return user
 
     async def users(self, user_ids: Collection[int]) -> dict[int, UserRow]:

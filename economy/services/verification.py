@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.database import Database
+from economy.metrics import Metrics
 from economy.models.transaction import TransactionRow
 from economy.models.verification import VerificationRow
 from economy.repositories.verification import (
@@ -47,8 +48,9 @@ class Finding:
 class VerificationService:
     """For operators and jobs, so nobody is asked for a right."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
+        self._metrics = metrics
 
     async def verify(
         self, *, most_rows: int = MOST_ROWS, progress: Progress | None = None
@@ -82,7 +84,11 @@ class VerificationService:
 
     async def newest(self) -> VerificationRow | None:
         """What the last recorded one has found. None: there was none yet."""
-        return await self._database.read(newest_verification)
+        row = await self._database.read(newest_verification)
+        if row is not None:
+            self._metrics.broken_invariants.set(row.broken_invariants)
+            self._metrics.verified_at.set(row.finished_at.timestamp())
+        return row
 
 
 async def _examine(

@@ -1,8 +1,9 @@
-"""Crediting a user's balance."""
+"""Crediting and debiting a user's balance."""
 
+from economy.models.user import BALANCE_LIMIT
 from economy.services import bounds
 from economy.services.access import Actor, Scope, existing_user_id, require_scope
-from economy.services.operations import Booking, TopUp
+from economy.services.operations import Booking, Debit, TopUp
 from economy.services.posting_queue import PostingQueue
 
 
@@ -27,13 +28,33 @@ class WalletService:
         """
         actor = require_scope(actor, Scope.FUNDS_WRITE)
         bounds.check_idempotency_key(idempotency_key, is_required=True)
-        bounds.check_top_up(amount, self._max_top_up_amount)
+        bounds.check_amount(amount, self._max_top_up_amount)
         bounds.check_reference(external_reference)
         return await self._queue.post(
             TopUp(
                 user_id=existing_user_id(user_id),
                 amount=amount,
                 external_reference=external_reference,
+                actor=actor.name,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    async def debit_funds(
+        self, actor: Actor | None, *, user_id: str, amount: int, idempotency_key: str | None
+    ) -> Booking:
+        """Take coins from a user, for nothing that is held here: a fee, a stake, a correction.
+
+        Raises InsufficientFunds (a decline, stored), UserNotFound, InvalidInput,
+        IdempotencyKeyMissing, IdempotencyKeyReused.
+        """
+        actor = require_scope(actor, Scope.FUNDS_WRITE)
+        bounds.check_idempotency_key(idempotency_key, is_required=True)
+        bounds.check_amount(amount, BALANCE_LIMIT)
+        return await self._queue.post(
+            Debit(
+                user_id=existing_user_id(user_id),
+                amount=amount,
                 actor=actor.name,
                 idempotency_key=idempotency_key,
             )

@@ -14,6 +14,12 @@ from economy.errors import Decline, EconomyError
 from economy.rate_limits import Act
 from economy.services.operations import Booking as ServiceBooking
 
+# the description of every idempotency key
+KEY = (
+    "1 to 255 visible ASCII characters, unique for each thing that you want done: sent again, it "
+    "answers again and does nothing again."
+)
+
 
 @strawberry.interface(description="A completed operation.")
 class Booking:
@@ -54,6 +60,5 @@ async def book(
         "replayed": booking.replayed,
     }
     if with_item:
-        assert booking.item is not None
-        answer["item"] = InventoryItem.of(booking.item)
+        answer["item"] = None if booking.item is None else InventoryItem.of(booking.item)
     return success(**answer)

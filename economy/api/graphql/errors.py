@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import strawberry
 from strawberry.utils.str_converters import to_camel_case
@@ -84,6 +85,42 @@ class InvalidInputError(EconomyErrorInterface):
     field: list[str] = strawberry.field(description="The path of the first wrong input field.")
 
 
+@strawberry.type(description="The user has no such transaction.")
+class TransactionNotFoundError(EconomyErrorInterface):
+    transaction_id: UUID = strawberry.field(description="The id that was asked for.")
+
+
+@strawberry.type(description="Only completed purchases and top-ups can be reversed.")
+class NotReversibleError(EconomyErrorInterface):
+    transaction_id: UUID = strawberry.field(description="Which transaction.")
+
+
+@strawberry.type(description="The transaction was reversed before.")
+class AlreadyReversedError(EconomyErrorInterface):
+    transaction_id: UUID = strawberry.field(description="Which transaction.")
+
+
+@strawberry.type(
+    description="Too late: the top-up had failed before. Credit what was paid after all with "
+    "`addFunds`."
+)
+class PaymentFailedError(EconomyErrorInterface):
+    transaction_id: UUID = strawberry.field(description="The top-up.")
+
+
+@strawberry.type(
+    description="Too late: the top-up had expired before. Credit what was paid after all with "
+    "`addFunds`."
+)
+class TopUpExpiredError(EconomyErrorInterface):
+    transaction_id: UUID = strawberry.field(description="The top-up.")
+
+
+@strawberry.type(description="Too late: the top-up had been completed before. Reverse it instead.")
+class TopUpCompletedError(EconomyErrorInterface):
+    transaction_id: UUID = strawberry.field(description="The top-up.")
+
+
 @strawberry.type(description="The idempotency key was used before with other input.")
 class IdempotencyError(EconomyErrorInterface):
     idempotency_key: str = strawberry.field(description="The key.")
@@ -91,6 +128,10 @@ class IdempotencyError(EconomyErrorInterface):
 
 def _fields_of(error: Any, *names: str) -> dict[str, Any]:
     return {name: getattr(error, name) for name in names}
+
+
+def _transaction_id(error: Any) -> dict[str, Any]:
+    return _fields_of(error, "transaction_id")
 
 
 def _camel(names: tuple[str, ...]) -> list[str]:
@@ -133,6 +174,12 @@ MEMBERS: dict[type[errors.EconomyError], tuple[type, Callable[[Any], dict[str, A
         IdempotencyError,
         lambda error: _fields_of(error, "idempotency_key"),
     ),
+    errors.TransactionNotFound: (TransactionNotFoundError, _transaction_id),
+    errors.NotReversible: (NotReversibleError, _transaction_id),
+    errors.AlreadyReversed: (AlreadyReversedError, _transaction_id),
+    errors.PaymentFailed: (PaymentFailedError, _transaction_id),
+    errors.TopUpExpired: (TopUpExpiredError, _transaction_id),
+    errors.TopUpCompleted: (TopUpCompletedError, _transaction_id),
     # GraphQL requires a key by type: a key of the wrong form is input like any other
     errors.IdempotencyKeyMissing: (InvalidInputError, lambda _: {"field": ["idempotencyKey"]}),
 }

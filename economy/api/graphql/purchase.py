@@ -5,7 +5,7 @@ from typing import Annotated
 
 import strawberry
 
-from economy.api.graphql.booking import Booking, book
+from economy.api.graphql.booking import KEY, Booking, book
 from economy.api.graphql.context import Info
 from economy.api.graphql.errors import (
     AlreadyOwnedError,
@@ -25,10 +25,7 @@ from economy.api.graphql.scalars import Amount, given
 @strawberry.input(description="What to buy.")
 class PurchaseInput:
     product_id: strawberry.ID = strawberry.field(description="Which product.")
-    idempotency_key: str = strawberry.field(
-        description="1 to 255 visible ASCII characters, unique for each thing that you want done: "
-        "sent again, it answers again and does nothing again."
-    )
+    idempotency_key: str = strawberry.field(description=KEY)
     quantity: int = strawberry.field(
         description="How many, 1 to 1,000; 1 of a permanent product.", default=1
     )

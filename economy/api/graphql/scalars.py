@@ -1,5 +1,6 @@
 """The schema's own scalars and enums."""
 
+import re
 from datetime import datetime
 from enum import Enum
 from typing import Any, NewType, TypeVar
@@ -20,6 +21,7 @@ def given(value: T | None) -> T | None:
     return None if value is strawberry.UNSET else value
 
 
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _AMOUNT_RANGE = f"an amount is a whole number from 0 to {BALANCE_LIMIT}"
 
 
@@ -34,6 +36,12 @@ def _parse_amount_literal(node: ValueNode, _variables: object = None) -> int:
     if not isinstance(node, IntValueNode) or len(node.value) > len(str(BALANCE_LIMIT)):
         raise GraphQLError(f"Not an Amount: {_AMOUNT_RANGE}.", node)
     return _parse_amount(int(node.value))
+
+
+def _parse_uuid(value: Any) -> UUID:
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise GraphQLError("Not a UUID: 32 hexadecimal digits in five groups.")
+    return UUID(value)
 
 
 def schema_config() -> StrawberryConfig:
@@ -57,7 +65,7 @@ def schema_config() -> StrawberryConfig:
         name="UUID",
         description="RFC 9562 identifier, in lower case and with dashes.",
         serialize=str,
-        parse_value=UUID,
+        parse_value=_parse_uuid,
     )
     return StrawberryConfig(scalar_map={Amount: amount, datetime: instant, UUID: uuid})
 
@@ -80,6 +88,13 @@ class TransactionKind(Enum):
     PURCHASE = strawberry.enum_value("purchase", description="Coins were spent on a product.")
     TOP_UP = strawberry.enum_value("top_up", description="Coins were credited.")
     USE = strawberry.enum_value("use", description="Held items were used up.")
+    DEBIT = strawberry.enum_value("debit", description="Coins were taken by a server.")
+    GRANT = strawberry.enum_value("grant", description="Items were given by a server.")
+    REVOCATION = strawberry.enum_value("revocation", description="Items were taken by a server.")
+    REVERSAL = strawberry.enum_value("reversal", description="A purchase or top-up was undone.")
+    TOP_UP_SETTLEMENT = strawberry.enum_value(
+        "top_up_settlement", description="News of a payment that came too late; always failed."
+    )
 
 
 @strawberry.enum(description="How far a transaction is.")
@@ -124,6 +139,24 @@ class ErrorCode(Enum):
     )
     INVALID_INPUT = strawberry.enum_value(
         "INVALID_INPUT", description="The input is outside of its documented bounds."
+    )
+    TRANSACTION_NOT_FOUND = strawberry.enum_value(
+        "TRANSACTION_NOT_FOUND", description="The user has no such transaction."
+    )
+    NOT_REVERSIBLE = strawberry.enum_value(
+        "NOT_REVERSIBLE", description="The transaction is no completed purchase or top-up."
+    )
+    ALREADY_REVERSED = strawberry.enum_value(
+        "ALREADY_REVERSED", description="The transaction was reversed before."
+    )
+    PAYMENT_FAILED = strawberry.enum_value(
+        "PAYMENT_FAILED", description="The payment of a pending top-up has failed."
+    )
+    TOP_UP_EXPIRED = strawberry.enum_value(
+        "TOP_UP_EXPIRED", description="A pending top-up was not paid in time."
+    )
+    TOP_UP_COMPLETED = strawberry.enum_value(
+        "TOP_UP_COMPLETED", description="The top-up was completed before."
     )
     IDEMPOTENCY_KEY_REUSED = strawberry.enum_value(
         "IDEMPOTENCY_KEY_REUSED", description="The key was used before with other input."

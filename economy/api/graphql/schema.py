@@ -6,10 +6,13 @@ import strawberry
 from graphql import GraphQLUnionType
 
 from economy.api.graphql.analytics import AnalyticsQuery
+from economy.api.graphql.grant import GrantMutation
 from economy.api.graphql.inventory import InventoryQuery
 from economy.api.graphql.product import ProductMutation, ProductQuery
 from economy.api.graphql.purchase import PurchaseMutation
+from economy.api.graphql.reversal import ReversalMutation
 from economy.api.graphql.scalars import schema_config
+from economy.api.graphql.top_up import TopUpMutation
 from economy.api.graphql.use_item import UseItemMutation
 from economy.api.graphql.user import UserMutation, UserQuery
 from economy.api.graphql.wallet import WalletMutation
@@ -25,7 +28,16 @@ class Query(UserQuery, ProductQuery, InventoryQuery, AnalyticsQuery):
 @strawberry.type(
     description="Writes, one after the other. Each answers with a union: success, or why not."
 )
-class Mutation(PurchaseMutation, WalletMutation, UseItemMutation, UserMutation, ProductMutation):
+class Mutation(
+    PurchaseMutation,
+    WalletMutation,
+    UseItemMutation,
+    TopUpMutation,
+    GrantMutation,
+    ReversalMutation,
+    UserMutation,
+    ProductMutation,
+):
     pass
 
 

@@ -27,6 +27,20 @@ class Transaction:
     )
     failure_code: ErrorCode | None = strawberry.field(description="Why it failed.")
     created_at: datetime = strawberry.field(description="When it was asked for.")
+    completed_at: datetime | None = strawberry.field(
+        description="When it was completed or failed; null while it is pending."
+    )
+    debt_after: Amount | None = strawberry.field(
+        description="What the user owed right after it; null while it is pending."
+    )
+    target_id: UUID | None = strawberry.field(
+        description="Of a reversal, the transaction that it undoes; of a late settlement, the "
+        "top-up; else null."
+    )
+    shortfall: Amount | None = strawberry.field(
+        description="Of a completed reversal, the coins that were spent or used up before; else "
+        "null."
+    )
     product_id: strawberry.Private[int | None]
 
     @classmethod
@@ -40,6 +54,10 @@ class Transaction:
             balance_after=None if row.balance_after is None else Amount(row.balance_after),
             failure_code=None if row.failure_code is None else ErrorCode(row.failure_code),
             created_at=row.created_at,
+            completed_at=row.completed_at,
+            debt_after=None if row.debt_after is None else Amount(row.debt_after),
+            target_id=row.target_id,
+            shortfall=None if row.shortfall is None else Amount(row.shortfall),
             product_id=row.product_id,
         )
 

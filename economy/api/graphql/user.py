@@ -1,4 +1,4 @@
-"""Users: type, queries, creating one."""
+"""Users: type, queries, creating and deleting one."""
 
 from datetime import datetime
 from typing import Annotated
@@ -6,7 +6,12 @@ from typing import Annotated
 import strawberry
 
 from economy.api.graphql.context import Context, Info
-from economy.api.graphql.errors import AlreadyTakenError, InvalidInputError, member_of
+from economy.api.graphql.errors import (
+    AlreadyTakenError,
+    InvalidInputError,
+    UserNotFoundError,
+    member_of,
+)
 from economy.api.graphql.inventory import InventoryItem, TypeFilter, load_inventory
 from economy.api.graphql.scalars import Amount, TransactionKind, given, value_of
 from economy.api.graphql.transaction import TransactionConnection
@@ -25,7 +30,14 @@ class User:
         description="Null unless asked by the user itself or by a server key that may read users."
     )
     balance: Amount = strawberry.field(description="The coins that the user holds.")
+    debt: Amount = strawberry.field(
+        description="Coins of reversed top-ups that were spent before: later credits repay it "
+        "first. Above 0 only while the balance is 0."
+    )
     created_at: datetime = strawberry.field(description="When the user was created.")
+    deleted_at: datetime | None = strawberry.field(
+        description="When the user was deleted; its name and e-mail are replaced since."
+    )
     user_id: strawberry.Private[int]
 
     @classmethod
@@ -36,7 +48,9 @@ class User:
             username=row.username,
             email=row.email if may_read else None,
             balance=Amount(row.balance),
+            debt=Amount(row.debt),
             created_at=row.created_at,
+            deleted_at=row.deleted_at,
             user_id=row.id,
         )
 
@@ -109,6 +123,22 @@ CreateUserResult = Annotated[
 ]
 
 
+@strawberry.input(description="A user to delete.")
+class DeleteUserInput:
+    user_id: strawberry.ID = strawberry.field(description="Which user.")
+
+
+@strawberry.type(description="The user is deleted.")
+class DeleteUserSuccess:
+    user: User = strawberry.field(description="What is left: id, balance, items and history.")
+
+
+DeleteUserResult = Annotated[
+    DeleteUserSuccess | UserNotFoundError,
+    strawberry.union("DeleteUserResult", description="What came of `deleteUser`."),
+]
+
+
 @strawberry.type
 class UserMutation:
     @strawberry.mutation(description="Create a user with no coins. Server key only.")
@@ -125,3 +155,19 @@ class UserMutation:
         except EconomyError as error:
             return member_of(error)
         return CreateUserSuccess(user=User.of(row, info.context))
+
+    @strawberry.mutation(
+        description="Delete a user: name and e-mail are forgotten and free again, the history "
+        "stays. Again, it changes nothing. Server key only."
+    )
+    async def delete_user(
+        self,
+        info: Info,
+        input: Annotated[DeleteUserInput, strawberry.argument(description="Whom.")],  # noqa: A002
+    ) -> DeleteUserResult | None:
+        info.context.renew_loaders()
+        try:
+            row = await info.context.services.users.delete_user(info.context.actor, input.user_id)
+        except EconomyError as error:
+            return member_of(error)
+        return DeleteUserSuccess(user=User.of(row, info.context))

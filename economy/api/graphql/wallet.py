@@ -1,16 +1,17 @@
-"""Crediting a user's balance."""
+"""Crediting and debiting a user's balance."""
 
 from functools import partial
 from typing import Annotated
 
 import strawberry
 
-from economy.api.graphql.booking import Booking, book
+from economy.api.graphql.booking import KEY, Booking, book
 from economy.api.graphql.context import Info
 from economy.api.graphql.errors import (
     AlreadyTakenError,
     BalanceLimitError,
     IdempotencyError,
+    InsufficientFundsError,
     InvalidInputError,
     UserNotFoundError,
 )
@@ -23,10 +24,7 @@ class AddFundsInput:
     amount: Amount = strawberry.field(
         description="More than 0, and at most what the service is configured to credit at once."
     )
-    idempotency_key: str = strawberry.field(
-        description="1 to 255 visible ASCII characters, unique for each thing that you want done: "
-        "sent again, it answers again and does nothing again."
-    )
+    idempotency_key: str = strawberry.field(description=KEY)
     external_reference: str | None = strawberry.field(
         description="The payment's id elsewhere: it can be credited once only, for ever.",
         default=strawberry.UNSET,
@@ -49,6 +47,28 @@ AddFundsResult = Annotated[
 ]
 
 
+@strawberry.input(description="Whom to debit, and how much.")
+class DebitFundsInput:
+    user_id: strawberry.ID = strawberry.field(description="Which user.")
+    amount: Amount = strawberry.field(description="More than 0.")
+    idempotency_key: str = strawberry.field(description=KEY)
+
+
+@strawberry.type(description="The user was debited.")
+class DebitFundsSuccess(Booking):
+    pass
+
+
+DebitFundsResult = Annotated[
+    DebitFundsSuccess
+    | UserNotFoundError
+    | InsufficientFundsError
+    | InvalidInputError
+    | IdempotencyError,
+    strawberry.union("DebitFundsResult", description="What came of `debitFunds`."),
+]
+
+
 @strawberry.type
 class WalletMutation:
     @strawberry.mutation(description="Credit coins to a user. Server key only.")
@@ -66,3 +86,20 @@ class WalletMutation:
             idempotency_key=input.idempotency_key,
         )
         return await book(info, call, AddFundsSuccess, with_item=False)
+
+    @strawberry.mutation(
+        description="Take coins from a user: a fee, a stake, a correction. Server key only."
+    )
+    async def debit_funds(
+        self,
+        info: Info,
+        input: Annotated[DebitFundsInput, strawberry.argument(description="Whom and how much.")],  # noqa: A002
+    ) -> DebitFundsResult | None:
+        call = partial(
+            info.context.services.wallet.debit_funds,
+            info.context.actor,
+            user_id=input.user_id,
+            amount=input.amount,
+            idempotency_key=input.idempotency_key,
+        )
+        return await book(info, call, DebitFundsSuccess, with_item=False)

@@ -23,7 +23,9 @@ class User(BaseModel):
         description="Null unless asked by the user itself or by a server key that may read users"
     )
     balance: int = Field(description="In coins, right after the operation")
+    debt: int = Field(description="In coins: what later credits repay first")
     created_at: datetime
+    deleted_at: datetime | None
 
 
 class Transaction(BaseModel):
@@ -36,6 +38,10 @@ class Transaction(BaseModel):
     balance_after: int | None
     failure_code: str | None
     created_at: datetime
+    completed_at: datetime | None
+    debt_after: int | None
+    target_id: UUID | None = Field(description="The transaction that a reversal undoes")
+    shortfall: int | None = Field(description="Of a reversal: coins that were spent before")
 
 
 class FundsAdded(BaseModel):
@@ -75,7 +81,9 @@ def _user(row: UserRow, actor: Actor) -> User:
         username=row.username,
         email=row.email if actor.may_read(row.id) else None,
         balance=row.balance,
+        debt=row.debt,
         created_at=row.created_at,
+        deleted_at=row.deleted_at,
     )
 
 
@@ -90,6 +98,10 @@ def _transaction(row: TransactionRow, product: ProductRow | None) -> Transaction
         balance_after=row.balance_after,
         failure_code=row.failure_code,
         created_at=row.created_at,
+        completed_at=row.completed_at,
+        debt_after=row.debt_after,
+        target_id=row.target_id,
+        shortfall=row.shortfall,
     )
 
 
