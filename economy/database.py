@@ -13,7 +13,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from economy.errors import CommitOutcomeUnknown, ConcurrencyConflict, ConnectionLost, Unavailable
+from economy.errors import (
+    CommitOutcomeUnknown,
+    ConcurrencyConflict,
+    ConnectionLost,
+    LockNotGranted,
+    Unavailable,
+)
 from economy.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -22,7 +28,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-CONFLICT_STATES = {"40001", "40P01", "55P03"}  # serialisation, deadlock, lock wait
+CONFLICT_STATES = {"40001", "40P01"}  # serialisation, deadlock
+LOCK_WAIT = "55P03"
 LOST_STATES = {"57P01", "57P02", "57P03", "57P05"}  # server stops, crashes, starts, idle too long
 UNAVAILABLE_CLASSES = ("53", "57")  # out of resources, operator intervention (timeouts)
 READ_ONLY = "25006"  # a standby: the primary has moved
@@ -196,6 +203,8 @@ def _translated(error: Exception) -> Exception:
     """Our error for a driver's, told by SQLSTATE; what is not of this kind comes back as it is."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     state = getattr(cause, "sqlstate", None) or ""
+    if state == LOCK_WAIT:
+        return LockNotGranted()
     if state in CONFLICT_STATES or _is_sqlite_conflict(cause) or _is_stale_plan(cause):
         return ConcurrencyConflict()
     if state in LOST_STATES or state.startswith("08") or _is_broken_connection(error):

@@ -278,6 +278,10 @@ class ConcurrencyConflict(EconomyError):
     text = "Others were changing the same rows. Nothing was changed: try again."
 
 
+class LockNotGranted(ConcurrencyConflict):
+    """Somebody else has held a row for too long."""
+
+
 class Unavailable(EconomyError):
     """Overloaded or out of reach. Whether it happened is unknown only for an unkeyed operation."""
 

@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     database_pool_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
     statement_timeout_ms: Annotated[int, Field(ge=100, description="Postgres only")] = 10_000
     lock_timeout_ms: Annotated[int, Field(ge=100, description="how long to wait for a lock")] = (
-        5_000
+        2_000
     )
 
     redis_url: Annotated[

@@ -17,6 +17,9 @@ class PostingStatements(Protocol):
 
     async def write(self, session: AsyncSession, changes: Changes) -> None: ...
 
+    async def users_held(self, session: AsyncSession, user_ids: Collection[int]) -> set[int]:
+        """Those of these users whose rows another unit of work has locked; waits for nobody."""
+
     async def lock_and_find_transactions(
         self, session: AsyncSession, keys: Collection[tuple[int, UUID]]
     ) -> list[TransactionRow]:

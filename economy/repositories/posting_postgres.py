@@ -25,6 +25,12 @@ _LOCK_USERS = text(
     WHERE id = ANY (:ids) ORDER BY id FOR UPDATE"""
 ).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
 
+_FIND_HELD = text(
+    """SELECT id FROM "user" WHERE id = ANY (:ids) AND id NOT IN (
+        SELECT id FROM "user" WHERE id = ANY (:ids) FOR UPDATE SKIP LOCKED
+    )"""
+).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
+
 _CLAIM_REFERENCES = """
 INSERT INTO claim (value, kind, user_id)
 SELECT value, 'external_reference', user_id
@@ -143,6 +149,10 @@ async def write(session: AsyncSession, changes: Changes) -> None:
     await _fetch(connection, _SETTLE_TRANSACTIONS, map(end_of, changes.settled))
     if changes.unclaimed_references:
         await connection.fetch(_UNCLAIM_REFERENCES, changes.unclaimed_references)
+
+
+async def users_held(session: AsyncSession, user_ids: Collection[int]) -> set[int]:
+    return set((await session.execute(_FIND_HELD, {"ids": list(user_ids)})).scalars())
 
 
 async def lock_and_find_transactions(

@@ -53,7 +53,7 @@ async def lock_and_find(session: AsyncSession, wanted: Wanted) -> Found:
         for reference, user_id in sorted(wanted.references)
         if await _claim_reference(session, reference, user_id)
     ]
-    targets = await _transactions(session, wanted.targets)
+    targets = await _transactions(session, wanted.targets) if wanted.targets else []
     wanted_items = wanted.items_with(targets)
     product_ids = sorted({product_id for _, product_id in wanted_items})
     products = await products_by_id(session, product_ids) if product_ids else []
@@ -73,7 +73,7 @@ async def lock_and_find(session: AsyncSession, wanted: Wanted) -> Found:
         earlier=[TransactionRow._make(row) for row in earlier],
         claimed_references=claimed,
         targets=targets,
-        reversed_ids=await _reversed_ids(session, wanted.targets),
+        reversed_ids=await _reversed_ids(session, wanted.targets) if wanted.targets else [],
     )
 
 
@@ -104,6 +104,10 @@ async def write(session: AsyncSession, changes: Changes) -> None:
                 _CLAIM.c.value == reference, _CLAIM.c.kind == ClaimKind.EXTERNAL_REFERENCE.value
             )
         )
+
+
+async def users_held(_session: AsyncSession, _user_ids: Collection[int]) -> set[int]:
+    return set()  # this unit of work holds them all
 
 
 async def lock_and_find_transactions(

@@ -2,10 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from economy.database import Database
-from economy.errors import CommitOutcomeUnknown, ConcurrencyConflict, ConnectionLost
+from economy.errors import (
+    CommitOutcomeUnknown,
+    ConcurrencyConflict,
+    ConnectionLost,
+    LockNotGranted,
+)
 from economy.repositories.posting import posting_statements
 from economy.repositories.posting_rows import Wanted
 from economy.services.operations import product_id_of, reference_of, target_id_of
@@ -25,17 +30,25 @@ class Posting:
     async def post(self, batch: Sequence[Entry]) -> list[Answer]:
         """One unit of work for the batch; an answer for each entry, in order.
 
-        Raises ConcurrencyConflict or Unavailable when the database keeps failing, and whatever
-        else a bug or a refusal of the database raises: then nothing of the batch was done.
+        Raises LockNotGranted when somebody holds one of the users, ConcurrencyConflict or
+        Unavailable when the database keeps failing, and whatever else a bug or a refusal of the
+        database raises: then nothing of the batch was done.
         """
         for attempt in range(ATTEMPTS):
             try:
                 return await self._post_once(batch)
+            except LockNotGranted:  # it has waited long enough
+                raise
             except (ConcurrencyConflict, ConnectionLost):
                 if attempt == ATTEMPTS - 1:
                     raise
             await asyncio.sleep(FIRST_BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.5))
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def users_held(self, user_ids: Collection[int]) -> set[int]:
+        """Those of these users whose rows somebody holds right now. Raises like `post`."""
+        async with self._database.unit_of_work() as session:
+            return await self._statements.users_held(session, user_ids)
 
     async def _post_once(self, batch: Sequence[Entry]) -> list[Answer]:
         answers: list[Answer] = []

@@ -1,7 +1,8 @@
 """A DataLoader for writes: operations that arrive while a batch is running form the next one.
 
 No timer, so a lone operation waits for nobody. A user's operations stay in order and never stand in
-two running batches, so a hot user holds up nobody else.
+two running batches, so a hot user holds up nobody else. Nor does one whose row somebody else keeps
+locked: until that is over its operations are posted apart from all others.
 """
 
 import asyncio
@@ -10,13 +11,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from copy import copy
 from dataclasses import dataclass
-from typing import cast
 
-from economy.errors import EconomyError, Unavailable
+from economy.errors import EconomyError, LockNotGranted, Unavailable
 from economy.metrics import Metrics
 from economy.services.operations import Booking, Operation, reference_of
 from economy.services.posting import Posting
 from economy.services.settlement import Answer, Entry
+
+HELD_LANES = 2  # for users whose rows others keep locked; each holds a connection
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,10 @@ logger = logging.getLogger(__name__)
 class _Waiting:
     entry: Entry
     answer: asyncio.Future[Booking]
+
+    @property
+    def user_id(self) -> int:
+        return self.entry.operation.user_id
 
 
 class PostingQueue:
@@ -48,6 +54,9 @@ class PostingQueue:
         self._metrics = metrics
         self._waiting: dict[int, deque[_Waiting]] = {}  # by user; a running user's included
         self._ready: deque[int] = deque()  # users that wait and do not run
+        self._held: set[int] = set()  # users whose rows were locked by others the last time
+        self._held_ready: deque[int] = deque()  # those of them that wait and do not run
+        self._held_batches: set[asyncio.Task[None]] = set()
         self._length = 0
         self._batches: set[asyncio.Task[None]] = set()
 
@@ -63,7 +72,7 @@ class PostingQueue:
         self._length += 1
         if operation.user_id not in self._waiting:
             self._waiting[operation.user_id] = deque()
-            self._ready.append(operation.user_id)
+            self._make_ready(operation.user_id)
         self._waiting[operation.user_id].append(waiting)
         # at the end of this tick, so that what arrives together is posted together
         loop.call_soon(self._start_batches)
@@ -71,22 +80,32 @@ class PostingQueue:
 
     async def drain(self) -> None:
         """Wait until everything that was accepted has been answered."""
-        while self._batches or self._ready:
+        while self._waiting or self._batches or self._held_batches:
             self._start_batches()
-            await asyncio.wait(self._batches)
+            await asyncio.wait(self._batches | self._held_batches)
 
     def _start_batches(self) -> None:
         while self._ready and len(self._batches) < self._lanes:
-            users, batch = self._take_batch()
-            self._batches.add(asyncio.create_task(self._run(users, batch)))
+            self._start_batch(self._batches, *self._take_batch(self._ready))
+        while self._held_ready and len(self._held_batches) < HELD_LANES:
+            alone = deque([self._held_ready.popleft()])
+            self._start_batch(self._held_batches, *self._take_batch(alone))
 
-    def _take_batch(self) -> tuple[list[int], list[_Waiting]]:
+    def _start_batch(
+        self, batches: set[asyncio.Task[None]], users: list[int], batch: list[_Waiting]
+    ) -> None:
+        task = asyncio.create_task(self._run(users, batch))
+        batches.add(task)
+        task.add_done_callback(batches.discard)
+        task.add_done_callback(lambda _: self._start_batches())
+
+    def _take_batch(self, ready: deque[int]) -> tuple[list[int], list[_Waiting]]:
         """From each ready user in turn all that fits; a reference is posted once in a batch."""
         users: list[int] = []
         batch: list[_Waiting] = []
         references: set[str] = set()
-        while self._ready and len(batch) < self._batch_size:
-            users.append(self._ready.popleft())
+        while ready and len(batch) < self._batch_size:
+            users.append(ready.popleft())
             mine = self._waiting[users[-1]]
             while mine and len(batch) < self._batch_size:
                 reference = reference_of(mine[0].entry.operation)
@@ -104,17 +123,25 @@ class PostingQueue:
         finally:
             for user_id in users:
                 if self._waiting[user_id]:
-                    self._ready.append(user_id)
+                    self._make_ready(user_id)
                 else:
                     del self._waiting[user_id]
-            self._batches.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-            self._start_batches()
 
-    async def _answer(self, batch: list[_Waiting]) -> None:
+    def _make_ready(self, user_id: int) -> None:
+        (self._held_ready if user_id in self._held else self._ready).append(user_id)
+
+    async def _answer(self, batch: list[_Waiting], *, is_first_try: bool = True) -> None:
         answers: list[Answer]
         self._metrics.batch_size.observe(len(batch))
         try:
             answers = await self._posting.post([waiting.entry for waiting in batch])
+            self._held -= _users_of(batch)
+        except LockNotGranted as error:
+            if is_first_try:
+                if free := await self._without_the_held(batch):
+                    await self._answer(free, is_first_try=False)
+                return
+            answers = [copy(error) for _ in batch]
         except EconomyError as error:
             answers = [copy(error) for _ in batch]
         except Exception as error:
@@ -126,13 +153,33 @@ class PostingQueue:
                 await self._answer([waiting])
             return
         try:
-            await self._before_answer({waiting.entry.operation.user_id for waiting in batch})
+            await self._before_answer(_users_of(batch))
         except Exception:  # a bug there must not keep back what has been committed
             logger.exception("a batch of %d is answered all the same", len(batch))
         for waiting, answer in zip(batch, answers, strict=True):
             kind = waiting.entry.operation.kind.value
             self._metrics.operations.labels(kind, _outcome(answer)).inc()
             _settle(waiting, answer)
+
+    async def _without_the_held(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """What can be posted now. What cannot goes back into the queue, or stays if it is alone."""
+        users = _users_of(batch)
+        try:
+            held = await self._posting.users_held(users)
+        except EconomyError:
+            held = set()
+        self._held |= held
+        if len(users) == 1:
+            return batch
+        for waiting in reversed(batch):
+            if waiting.user_id in held:
+                self._waiting[waiting.user_id].appendleft(waiting)
+                self._length += 1
+        return [waiting for waiting in batch if waiting.user_id not in held]
+
+
+def _users_of(batch: list[_Waiting]) -> set[int]:
+    return {waiting.user_id for waiting in batch}
 
 
 def _outcome(answer: Answer) -> str:

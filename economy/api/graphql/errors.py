@@ -190,6 +190,7 @@ TOP_LEVEL: tuple[type[errors.EconomyError], ...] = (
     errors.Forbidden,
     errors.RateLimited,
     errors.ConcurrencyConflict,
+    errors.LockNotGranted,
     errors.Unavailable,
     errors.ConnectionLost,
     errors.CommitOutcomeUnknown,
