@@ -119,6 +119,8 @@ async def lock_and_find_transactions(
 async def _transactions(
     session: AsyncSession, keys: Collection[tuple[int, UUID]]
 ) -> list[TransactionRow]:
+    if not keys:
+        return []
     rows = await session.execute(
         _matching(
             _TRANSACTION_COLUMNS, [_TRANSACTION.c.user_id, _TRANSACTION.c.id], _as_stored(keys)
@@ -130,6 +132,8 @@ async def _transactions(
 async def _reversed_ids(
     session: AsyncSession, keys: Collection[tuple[int, UUID]]
 ) -> list[tuple[int, UUID]]:
+    if not keys:
+        return []
     columns = [_TRANSACTION.c.user_id, _TRANSACTION.c.target_id]
     statement = _matching(columns, columns, _as_stored(keys)).where(text(COMPLETED_REVERSAL))
     return [(user_id, target_id) for user_id, target_id in await session.execute(statement)]

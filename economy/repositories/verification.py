@@ -5,13 +5,14 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.models.transaction import MAX_QUANTITY
 from economy.models.user import BALANCE_LIMIT
 from economy.models.verification import Verification, VerificationRow
 from economy.repositories.tables import columns_of, table_of
+from economy.repositories.verification_stream import streamed
 
 _TABLE = table_of(Verification)
 
@@ -39,24 +40,40 @@ class Invariant(NamedTuple):
     broken: str  # SQL that selects the rows that break it, and no others
     # looks again at each row where SQL alone cannot tell
     is_broken: Callable[[Row], bool] = lambda _: True
+    # Asked of the users of a page at a time, by way of an index on user_id: what would sort or join
+    # the whole journal, on a temporary file as large. The rows must have a user_id.
+    is_by_user: bool = False
 
 
 async def count_rows(session: AsyncSession, table: str) -> int:
-    return await session.scalar(text(f'SELECT count(*) FROM "{table}"')) or 0
+    async for rows in streamed(session, f'SELECT count(*) AS count FROM "{table}"'):
+        return int(rows[0]["count"])
+    raise AssertionError("unreachable: a count is one row")
 
 
-async def broken_rows(session: AsyncSession, invariant: Invariant, *, limit: int) -> list[Row]:
-    """The first rows that break it. Streamed: a database may be broken everywhere."""
-    rows: list[Row] = []
-    result = await session.stream(text(invariant.broken))
-    async for values in result.mappings():
-        row = {column: _plain(value) for column, value in values.items()}
-        if invariant.is_broken(row):
-            rows.append(row)
-        if len(rows) == limit:
-            break
-    await result.close()
-    return rows
+async def broken_rows(
+    session: AsyncSession,
+    invariant: Invariant,
+    *,
+    limit: int,
+    users: tuple[int, int] | None = None,
+) -> list[Row]:
+    """The first rows that break it, of these users or of all.
+
+    Streamed: a database may be broken everywhere.
+    """
+    broken: list[Row] = []
+    statement = invariant.broken
+    if users is not None:
+        statement = f"SELECT * FROM ({statement}) AS found WHERE user_id BETWEEN :first AND :last"
+    async for rows in streamed(session, statement, users):
+        for values in rows:
+            row = {column: _plain(value) for column, value in values.items()}
+            if invariant.is_broken(row):
+                broken.append(row)
+            if len(broken) == limit:
+                return broken
+    return broken
 
 
 async def insert_verification(session: AsyncSession, row: VerificationRow) -> None:

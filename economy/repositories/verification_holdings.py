@@ -23,12 +23,17 @@ BALANCE_IS_SUM_OF_TRANSACTIONS = Invariant(
     meaning="A balance less the debt is the sum of the coins that completed transactions moved.",
     table="user",
     broken=f"""
-        SELECT id AS user_id, balance, debt, coalesce(coins, 0) AS sum_of_transactions
-        FROM "user" LEFT JOIN (
-            SELECT user_id, sum({COINS_MOVED}) AS coins FROM "transaction" GROUP BY user_id
-        ) AS moved ON moved.user_id = id
-        WHERE balance - debt <> coalesce(coins, 0)
-        ORDER BY id""",
+        SELECT user_id, max(balance) AS balance, max(debt) AS debt,
+               sum(coins) AS sum_of_transactions
+        FROM (
+            SELECT id AS user_id, balance, debt, 0 AS coins FROM "user"
+            UNION ALL
+            SELECT user_id, NULL, NULL, {COINS_MOVED} FROM "transaction"
+        ) AS heap
+        GROUP BY user_id
+        HAVING max(balance) - max(debt) <> sum(coins)
+        ORDER BY user_id""",
+    is_by_user=True,
 )
 
 DEBT_ONLY_WITHOUT_BALANCE = Invariant(
@@ -68,6 +73,7 @@ QUANTITY_IS_SUM_OF_MOVEMENTS = Invariant(
         GROUP BY user_id, product_id
         HAVING sum(held) <> sum(moved) OR sum(is_item) <> 1 OR sum(is_movement) = 0
         ORDER BY user_id, product_id""",
+    is_by_user=True,
 )
 
 PERMANENT_PRODUCT_ONCE = Invariant(

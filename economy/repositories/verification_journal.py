@@ -17,7 +17,7 @@ BALANCE_AFTER_IS_RUNNING_BALANCE = Invariant(
         FROM (
             SELECT user_id, seq, settled_seq, id AS transaction_id, kind, status, amount,
                    balance_after, debt_after,
-                   lag(balance_after - debt_after, 1, 0)
+                   lag(CAST(balance_after AS numeric) - debt_after, 1, 0)
                        OVER (PARTITION BY user_id ORDER BY settled_seq) AS worth_before,
                    {COINS_MOVED} AS moved
             FROM "transaction" WHERE status <> 'pending'
@@ -25,8 +25,9 @@ BALANCE_AFTER_IS_RUNNING_BALANCE = Invariant(
         WHERE balance_after NOT BETWEEN 0 AND {BALANCE_LIMIT}
             OR debt_after NOT BETWEEN 0 AND {BALANCE_LIMIT}
             OR (debt_after > 0 AND balance_after > 0)
-            OR balance_after - debt_after <> CAST(worth_before AS numeric) + moved
+            OR CAST(balance_after AS numeric) - debt_after <> worth_before + moved
         ORDER BY user_id, settled_seq""",
+    is_by_user=True,
 )
 
 QUANTITY_AFTER_IS_RUNNING_QUANTITY = Invariant(
@@ -47,6 +48,7 @@ QUANTITY_AFTER_IS_RUNNING_QUANTITY = Invariant(
         WHERE quantity_after NOT BETWEEN 0 AND {HOLDING_LIMIT}
             OR quantity_after <> CAST(quantity_before AS numeric) + moved
         ORDER BY user_id, product_id, seq""",
+    is_by_user=True,
 )
 
 SEQ_WITHOUT_GAPS = Invariant(
@@ -55,18 +57,21 @@ SEQ_WITHOUT_GAPS = Invariant(
     "transaction was written, and that it was settled later.",
     table="user",
     broken="""
-        SELECT "user".id AS user_id, last_seq, count(number) AS events,
+        SELECT user_id, max(last_seq) AS last_seq, count(number) AS events,
                count(DISTINCT number) AS numbers, min(number) AS first_seq,
                max(number) AS newest_seq
-        FROM "user" LEFT JOIN (
-            SELECT user_id, seq AS number FROM "transaction"
+        FROM (
+            SELECT id AS user_id, last_seq, NULL AS number FROM "user"
             UNION ALL
-            SELECT user_id, settled_seq FROM "transaction" WHERE settled_hash IS NOT NULL
-        ) AS event ON user_id = "user".id
-        GROUP BY "user".id, last_seq
-        HAVING count(number) <> last_seq OR count(DISTINCT number) <> last_seq
-            OR min(number) <> 1 OR max(number) <> last_seq
-        ORDER BY "user".id""",
+            SELECT user_id, NULL, seq FROM "transaction"
+            UNION ALL
+            SELECT user_id, NULL, settled_seq FROM "transaction" WHERE settled_hash IS NOT NULL
+        ) AS event
+        GROUP BY user_id
+        HAVING count(number) <> max(last_seq) OR count(DISTINCT number) <> max(last_seq)
+            OR min(number) <> 1 OR max(number) <> max(last_seq)
+        ORDER BY user_id""",
+    is_by_user=True,
 )
 
 ONE_OUTCOME_PER_KEY = Invariant(
@@ -80,6 +85,7 @@ ONE_OUTCOME_PER_KEY = Invariant(
         GROUP BY user_id, kind, idempotency_key
         HAVING count(*) > 1
         ORDER BY user_id, kind, idempotency_key""",
+    is_by_user=True,
 )
 
 ONE_TRANSACTION_PER_EXTERNAL_REFERENCE = Invariant(
@@ -141,11 +147,11 @@ KIND_AND_COLUMNS_AGREE = Invariant(
     name="kind_and_columns_agree",
     meaning="What moves items, and nothing else, has a product, quantity and quantity_after; only "
     "top-ups are ever pending or have an external reference; only reversals and late settlements "
-    "have a target.",
+    "have a target; completed reversals, and nothing else, a shortfall.",
     table="transaction",
     broken=f"""
         SELECT user_id, seq, id AS transaction_id, kind, status, product_id, quantity,
-               quantity_after, external_reference, target_id
+               quantity_after, external_reference, target_id, shortfall
         FROM "transaction"
         WHERE NOT ({one_of("kind", TransactionKind)})
             OR (kind IN ('top_up', 'debit', 'top_up_settlement') AND product_id IS NOT NULL)
@@ -154,6 +160,7 @@ KIND_AND_COLUMNS_AGREE = Invariant(
             OR (product_id IS NULL) <> (quantity_after IS NULL)
             OR (kind <> 'top_up' AND (external_reference IS NOT NULL OR status = 'pending'))
             OR (kind IN ('reversal', 'top_up_settlement')) <> (target_id IS NOT NULL)
+            OR (kind = 'reversal' AND status = 'completed') <> (shortfall IS NOT NULL)
         ORDER BY user_id, seq""",
 )
 
@@ -185,6 +192,7 @@ TRANSACTION_HAS_USER_AND_PRODUCT = Invariant(
         LEFT JOIN product ON product.id = product_id
         WHERE "user".id IS NULL OR (product_id IS NOT NULL AND product.id IS NULL)
         ORDER BY entry.user_id, seq""",
+    is_by_user=True,
 )
 
 LEDGER_ENTRIES_BALANCE = Invariant(
@@ -202,6 +210,7 @@ LEDGER_ENTRIES_BALANCE = Invariant(
         GROUP BY user_id, transaction_id
         HAVING sum(amount) <> 0 OR sum(is_entry) <> 2 * sum(is_completed)
         ORDER BY user_id, transaction_id""",
+    is_by_user=True,
 )
 
 _IS_GUARDED = "A trigger refuses each change and removal of a journal row."

@@ -2,7 +2,6 @@
 
 from economy.repositories.verification import Invariant
 
-# amount * quantity stays below 2^63: a purchase costs at most 10^12 * 1,000 coins
 REVERSAL_FITS_TARGET = Invariant(
     name="reversal_fits_target",
     meaning="A completed reversal undoes a completed purchase or top-up of the same user, as much "
@@ -24,10 +23,12 @@ REVERSAL_FITS_TARGET = Invariant(
                     AND reversal.shortfall BETWEEN 0 AND target.amount)
                 OR (target.kind = 'purchase' AND reversal.product_id = target.product_id
                     AND reversal.quantity <= target.quantity
-                    AND reversal.amount * target.quantity = target.amount * reversal.quantity
+                    AND CAST(reversal.amount AS numeric) * target.quantity
+                        = CAST(target.amount AS numeric) * reversal.quantity
                     AND reversal.amount + reversal.shortfall = target.amount)
             ), FALSE)
         ORDER BY reversal.user_id, reversal.seq""",
+    is_by_user=True,
 )
 
 REVERSED_AT_MOST_ONCE = Invariant(
@@ -56,6 +57,7 @@ LATE_SETTLEMENT_FITS_TARGET = Invariant(
             late.status = 'failed' AND target.kind = 'top_up' AND target.status <> 'pending'
             AND target.amount = late.amount, FALSE)
         ORDER BY late.user_id, late.seq""",
+    is_by_user=True,
 )
 
 TARGETS = (REVERSAL_FITS_TARGET, REVERSED_AT_MOST_ONCE, LATE_SETTLEMENT_FITS_TARGET)

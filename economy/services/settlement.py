@@ -63,6 +63,7 @@ class Settlement:
     _targets: dict[tuple[int, UUID], TransactionRow] = field(init=False)
     _reversed: set[tuple[int, UUID]] = field(init=False)
     _unclaimed: set[str] = field(init=False)
+    _freed: dict[str, int] = field(init=False, default_factory=dict)  # whose claim it still is
     _changed_items: set[tuple[int, int]] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
@@ -91,7 +92,7 @@ class Settlement:
             items=[self._items[key] for key in sorted(self._changed_items)],
             written=self.written,
             settled=self.settled,
-            unclaimed_references=sorted(self._unclaimed),
+            unclaimed_references=sorted({*self._unclaimed, *self._freed}),
         )
 
     def _settle(self, entry: Entry) -> Booking:
@@ -115,7 +116,7 @@ class Settlement:
     ) -> Booking:
         target = rules.top_up_of(operation, position)
         if rules.is_settled_so(operation, position):
-            return self._answer(target, replayed=True)
+            return self._booking(target, replayed=True)
         verdict = rules.decide(operation, position)
         if target.status != TransactionStatus.PENDING:
             return self._answer(self._write(entry, verdict), replayed=False)
@@ -133,10 +134,14 @@ class Settlement:
             debt=user.debt,
             product=None if product_id is None else self._products.get(product_id),
             held=0 if item is None else item.quantity,
-            is_reference_taken=reference is not None and reference not in self._unclaimed,
+            is_reference_taken=reference is not None and not self._is_free(reference, user.id),
             target=target,
             is_target_reversed=(user.id, target_id_of(operation)) in self._reversed,
         )
+
+    def _is_free(self, reference: str, user_id: int) -> bool:
+        """What somebody gives back in this batch, others can claim in a later one."""
+        return reference in self._unclaimed or self._freed.get(reference) == user_id
 
     def _target_of(self, operation: Operation) -> TransactionRow | None:
         target_id = target_id_of(operation)
@@ -198,7 +203,7 @@ class Settlement:
         if row.idempotency_key is not None:
             self._earlier[row.user_id, row.kind, row.idempotency_key] = row
         if row.external_reference is not None and verdict.failure_code is not None:
-            self._unclaimed.add(row.external_reference)
+            self._freed[row.external_reference] = row.user_id
         return row
 
     def _move(self, user: UserRow, verdict: rules.Verdict, seq: int, chain_hash: bytes) -> None:
@@ -213,6 +218,7 @@ class Settlement:
         """What an operation that is not declined changes besides the balance."""
         if row.external_reference is not None:
             self._unclaimed.discard(row.external_reference)
+            self._freed.pop(row.external_reference, None)
         if row.kind == TransactionKind.REVERSAL and row.target_id is not None:
             self._reversed.add((row.user_id, row.target_id))
         if row.product_id is None or row.quantity_after is None:
@@ -233,6 +239,9 @@ class Settlement:
         """The answer that this journal row stands for, now and at each replay."""
         if row.status == TransactionStatus.FAILED and row.settled_hash is None:
             raise decline_of(row, replayed=replayed)
+        return self._booking(row, replayed=replayed)
+
+    def _booking(self, row: TransactionRow, *, replayed: bool) -> Booking:
         item, product = None, None
         if row.product_id is not None:
             product = self._products[row.product_id]

@@ -1,9 +1,10 @@
 """Checking every invariant on a live database, read-only, at one moment."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from economy.database import Database
 from economy.metrics import Metrics
 from economy.models.transaction import TransactionRow
+from economy.models.user import NO_HISTORY
 from economy.models.verification import VerificationRow
 from economy.repositories.verification import (
+    Invariant,
     broken_rows,
     count_rows,
     insert_verification,
@@ -25,8 +28,16 @@ from economy.repositories.verification_targets import TARGETS
 from economy.services.chain import ChainWalk
 
 MOST_ROWS = 20  # of one invariant: enough to see what is wrong
-USERS_AT_ONCE = 500
-JOURNAL = "transaction"
+USERS_AT_ONCE = 1_000
+EVENTS_AT_ONCE = 200_000  # sorted in memory, or nearly: tens of megabytes
+LEAST_ID, GREATEST_ID = -(2**63), 2**63 - 1
+USERS, JOURNAL = "user", "transaction"
+CHAIN = (
+    "journal_is_chained",
+    "Each row, as it was written and as it was settled, fits the link before it; the newest link "
+    "is the user's.",
+    JOURNAL,
+)
 
 Row = dict[str, Any]
 Progress = Callable[[int, int], None]  # told how many rows have been examined, and of how many
@@ -60,13 +71,8 @@ class VerificationService:
         Writers are not held up, and memory is bounded whatever is stored. Raises Unavailable.
         """
         async with self._database.snapshot() as session:
-            examined = _examine(
-                session,
-                self._database.dialect,
-                most_rows=most_rows,
-                progress=progress or (lambda _done, _total: None),
-            )
-            return [finding async for finding in examined]
+            examination = _Examination(session, self._database.dialect, most_rows)
+            return await examination.run(progress or (lambda _done, _total: None))
 
     async def verify_and_record(self) -> VerificationRow:
         """The same, for who asks later; each broken invariant is an error in the log."""
@@ -91,52 +97,96 @@ class VerificationService:
         return row
 
 
-async def _examine(
-    session: AsyncSession, dialect: str, *, most_rows: int, progress: Progress
-) -> AsyncIterator[Finding]:
-    invariants = (*HOLDINGS, *journal(dialect), *TARGETS)
-    tables = {JOURNAL, *(invariant.table for invariant in invariants)}
-    counts = {table: await count_rows(session, table) for table in tables}
-    total, done = counts[JOURNAL] + sum(counts[one.table] for one in invariants), 0
-    for invariant in invariants:
-        rows = await broken_rows(session, invariant, limit=most_rows)
-        done += counts[invariant.table]
-        progress(done, total)
-        name, meaning, table, *_ = invariant
-        yield Finding(name, meaning, table, counts[table], rows)
-    broken: list[Row] = []
-    async for row in _broken_links(session, lambda walked: progress(done + walked, total)):
-        broken.append(row)
-        if len(broken) == most_rows:
-            break
-    yield Finding(
-        "journal_is_chained",
-        "Each row, as it was written and as it was settled, fits the link before it; the newest "
-        "link is the user's.",
-        JOURNAL,
-        counts[JOURNAL],
-        broken,
-    )
+class _Examination:
+    """All invariants in one snapshot: first what reads a table at once, then users in pages."""
+
+    def __init__(self, session: AsyncSession, dialect: str, most_rows: int) -> None:
+        self._session = session
+        self._most_rows = most_rows
+        self._invariants = (*HOLDINGS, *journal(dialect), *TARGETS)
+        self._broken: dict[str, list[Row]] = {one.name: [] for one in self._invariants}
+        self._broken_links: list[Row] = []
+
+    async def run(self, progress: Progress) -> list[Finding]:
+        tables = {JOURNAL, USERS, *(invariant.table for invariant in self._invariants)}
+        counts = {table: await count_rows(self._session, table) for table in sorted(tables)}
+        at_once = [one for one in self._invariants if not one.is_by_user]
+        by_user = [one for one in self._invariants if one.is_by_user]
+        rounds = len(by_user) + 1  # and the walk along the chains
+        events = counts[JOURNAL] + counts[USERS]
+        total, done = sum(counts[one.table] for one in at_once) + events * rounds, 0
+        for invariant in at_once:
+            await self._look(invariant)
+            done += counts[invariant.table]
+            progress(done, total)
+        async for page in _pages(self._session):
+            for invariant in by_user:
+                await self._look(invariant, (page.first, page.last))
+            done += await self._walk(page) * rounds
+            progress(done, total)
+        progress(total, total)
+        findings = [
+            Finding(one.name, one.meaning, one.table, counts[one.table], self._broken[one.name])
+            for one in self._invariants
+        ]
+        return [*findings, Finding(*CHAIN, counts[JOURNAL], self._broken_links)]
+
+    async def _look(self, invariant: Invariant, users: tuple[int, int] | None = None) -> None:
+        found = self._broken[invariant.name]
+        limit = self._most_rows - len(found)
+        if limit > 0:
+            found += await broken_rows(self._session, invariant, limit=limit, users=users)
+
+    async def _walk(self, page: "_Page") -> int:
+        """Along the histories of its users. Returns how many rows and users there were."""
+        events, walk, user_id = len(page.heads), ChainWalk(), None
+        async for rows in histories_between(self._session, page.first, page.last):
+            events += len(rows)
+            for row in rows:
+                if row.user_id != user_id:
+                    self._end(walk, user_id, page.heads)
+                    walk, user_id = ChainWalk(), row.user_id
+                self._tell(map(_link_problem, walk.step(row)))
+        self._end(walk, user_id, page.heads)
+        # of whom not one row was found
+        self._tell(_head_problem(id_) for id_, head in page.heads.items() if head != NO_HISTORY)
+        return events
+
+    def _end(self, walk: ChainWalk, user_id: int | None, heads: dict[int, bytes]) -> None:
+        if user_id is None:
+            return
+        self._tell(map(_link_problem, walk.end()))
+        # rows of nobody are for another invariant
+        if walk.newest != heads.pop(user_id, walk.newest):
+            self._tell([_head_problem(user_id)])
+
+    def _tell(self, problems: Iterable[Row]) -> None:
+        room = self._most_rows - len(self._broken_links)
+        self._broken_links += islice(problems, room)
 
 
-async def _broken_links(
-    session: AsyncSession, progress: Callable[[int], None]
-) -> AsyncIterator[Row]:
-    """Walks along all histories."""
-    walked, after_user_id = 0, 0
-    while heads := await chain_heads(session, after_user_id=after_user_id, limit=USERS_AT_ONCE):
-        after_user_id = heads[-1][0]
-        walks = {user_id: ChainWalk() for user_id, _ in heads}
-        async for row in histories_between(session, heads[0][0], after_user_id):
-            walked += 1
-            for broken in walks[row.user_id].step(row):
-                yield _link_problem(broken)
-        for user_id, head in heads:
-            for broken in walks[user_id].end():
-                yield _link_problem(broken)
-            if walks[user_id].newest != head:
-                yield {"user_id": user_id, "problem": "the newest link is not the user's"}
-        progress(walked)
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """All users with ids from `first` to `last`, and the newest link of each."""
+
+    first: int
+    last: int
+    heads: dict[int, bytes]
+
+
+async def _pages(session: AsyncSession) -> AsyncIterator[_Page]:
+    """Of so many users that their histories are about EVENTS_AT_ONCE. No id is left out, though
+    nobody may have it: a row that names it would not be examined."""
+    first, heads, events, after_user_id = LEAST_ID, dict[int, bytes](), 0, LEAST_ID
+    while found := await chain_heads(session, after_user_id=after_user_id, limit=USERS_AT_ONCE):
+        for head in found:
+            heads[head.user_id] = head.chain_hash
+            events += 1 + max(head.last_seq, 0)
+            if events >= EVENTS_AT_ONCE:
+                yield _Page(first, head.user_id, heads)
+                first, heads, events = head.user_id + 1, {}, 0
+        after_user_id = found[-1].user_id
+    yield _Page(first, GREATEST_ID, heads)
 
 
 def _link_problem(row: TransactionRow) -> Row:
@@ -146,3 +196,7 @@ def _link_problem(row: TransactionRow) -> Row:
         "transaction_id": str(row.id),
         "problem": "the row does not fit its link",
     }
+
+
+def _head_problem(user_id: int) -> Row:
+    return {"user_id": user_id, "problem": "the newest link is not the user's"}

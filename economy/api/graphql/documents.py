@@ -1,19 +1,21 @@
-"""Parses and validates documents, once each: the same few come again and again."""
+"""Parses, validates and compiles documents, once each: the same few come again and again."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from graphql import (
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
     NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
     parse,
     specified_rules,
     validate,
 )
 
+from economy.api.graphql.compiled import CompiledOperation, can_be_compiled
 from economy.api.graphql.cost import excess_of
 
 MAX_TOKENS = 1_000
@@ -21,11 +23,14 @@ MAX_ERRORS = 10
 MOST_DOCUMENTS = 250  # the longest take 0.4 MB each, and anybody may send them
 
 
-class Parsed(NamedTuple):
+@dataclass(slots=True)
+class Parsed:
     """Either a valid document, or the errors that it has."""
 
     document: DocumentNode | None
     errors: Sequence[GraphQLError]
+    is_known: bool = False  # it has come before
+    compiled: dict[int, CompiledOperation | None] = field(default_factory=dict)  # by place
 
 
 class Documents:
@@ -44,6 +49,7 @@ class Documents:
         known = self._valid.get(query)
         if known is not None:
             self._valid.move_to_end(query)
+            known.is_known = True
             return known
         parsed = self._parse(query)
         if not parsed.errors:  # what is wrong is not worth keeping
@@ -51,6 +57,26 @@ class Documents:
             if len(self._valid) > MOST_DOCUMENTS:
                 self._valid.popitem(last=False)
         return parsed
+
+    def compiled(
+        self, parsed: Parsed, operation: OperationDefinitionNode
+    ) -> CompiledOperation | None:
+        """None: it is to be interpreted, as it came for the first time or cannot be compiled."""
+        if not parsed.is_known or parsed.document is None:
+            return None
+        place = operation.loc.start if operation.loc else 0
+        if place not in parsed.compiled:
+            parsed.compiled[place] = (
+                CompiledOperation(
+                    self._schema,
+                    parsed.document,
+                    operation,
+                    hide_suggestions=not self._has_suggestions,
+                )
+                if can_be_compiled(parsed.document)
+                else None
+            )
+        return parsed.compiled[place]
 
     def _parse(self, query: str) -> Parsed:
         try:

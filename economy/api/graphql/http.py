@@ -104,23 +104,29 @@ class GraphQLEndpoint:
             query = self._persisted.document_of(parameters.query, parameters.sha256)
         except UnknownOperation as error:
             return _answer(request_error(error.message, error.code), media, refused)
-        document, errors = self._documents_for(context.actor).parsed(query)
-        if document is None or errors:
-            return _answer(formatted(ExecutionResult(None, list(errors))), media, refused)
+        documents = self._documents_for(context.actor)
+        parsed = documents.parsed(query)
+        document = parsed.document
+        if document is None or parsed.errors:
+            return _answer(formatted(ExecutionResult(None, list(parsed.errors))), media, refused)
         operation = get_operation_ast(document, parameters.operation_name)
         if operation is None:
             message = "Name the operation to run: `operationName` must be one of the document's."
             return _answer(request_error(message, INVALID_DOCUMENT), media, refused)
         if parameters.is_get and operation.operation is not OperationType.QUERY:
             return _answer(request_error("Only queries by GET."), media, 405, {"Allow": "POST"})
-        result = execute(
-            self._schema,
-            document,
-            context_value=context,
-            variable_values=parameters.variables,
-            operation_name=parameters.operation_name,
-            hide_suggestions=not self._settings.is_development,
-        )
+        compiled = documents.compiled(parsed, operation)
+        if compiled is not None:
+            result = compiled.execute(context, parameters.variables)
+        else:
+            result = execute(
+                self._schema,
+                document,
+                context_value=context,
+                variable_values=parameters.variables,
+                operation_name=parameters.operation_name,
+                hide_suggestions=not self._settings.is_development,
+            )
         if isawaitable(result):
             result = await result
         return _answer(formatted(result), media, refused if result.data is None else 200)

@@ -1,0 +1,137 @@
+"""Runs an operation along a plan that was made of it once, instead of interpreting it each time.
+
+graphql-core asks the schema and the document anew at every field of every request. Here each field
+is a closure that knows its resolver, arguments and type beforehand (compiled_fields.py). Resolvers,
+errors and nulls stay graphql-core's own: its Executor carries the state of a run and does what is
+rare. What is answered is the same, byte for byte: tests/test_compiled.py runs operations both ways.
+"""
+
+from collections.abc import Awaitable
+from typing import Any
+
+from graphql import (
+    DirectiveNode,
+    DocumentNode,
+    ExecutionResult,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    Visitor,
+    default_field_resolver,
+    default_type_resolver,
+    get_variable_values,
+    visit,
+)
+from graphql.execution.collect_fields import FragmentDetails, collect_fields
+from graphql.execution.executor import Executor
+from graphql.execution.values import VariableValues
+from graphql.pyutils import is_awaitable
+
+from economy.api.graphql.compiled_arguments import NO_VARIABLES
+from economy.api.graphql.compiled_fields import Compiler
+
+MOST_COERCION_ERRORS = 50  # graphql-core's default
+
+
+def can_be_compiled(document: DocumentNode) -> bool:
+    """A document without directives: which fields are selected then depends on no variable.
+
+    Decided before anything runs, so that a mutation is never run twice.
+    """
+    search = _DirectiveSearch()
+    visit(document, search)
+    return not search.has_found
+
+
+class _DirectiveSearch(Visitor):
+    has_found = False
+
+    def enter_directive(self, _node: DirectiveNode, *_: Any) -> None:
+        self.has_found = True
+
+
+class CompiledOperation:
+    """One operation of a valid document; executed any number of times, also at once."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        document: DocumentNode,
+        operation: OperationDefinitionNode,
+        *,
+        hide_suggestions: bool,
+    ) -> None:
+        self._schema = schema
+        self._operation = operation
+        self._hide_suggestions = hide_suggestions
+        self._definitions = {
+            one.name.value: one
+            for one in document.definitions
+            if isinstance(one, FragmentDefinitionNode)
+        }
+        self._fragments = {
+            name: FragmentDetails(definition) for name, definition in self._definitions.items()
+        }
+        root_type = schema.get_root_type(operation.operation)
+        assert root_type is not None  # the document is valid
+        fields = collect_fields(schema, self._fragments, NO_VARIABLES, root_type, operation)
+        compiler = Compiler(schema, self._fragments, operation)
+        self._run = compiler.fields(
+            root_type,
+            fields.grouped_field_set,
+            is_serial=operation.operation is OperationType.MUTATION,
+        )
+
+    def execute(
+        self, context: Any, variables: dict[str, Any] | None
+    ) -> ExecutionResult | Awaitable[ExecutionResult]:
+        """What graphql-core's `execute` answers."""
+        values = get_variable_values(
+            self._schema,
+            self._operation.variable_definitions or (),
+            variables or {},
+            max_errors=MOST_COERCION_ERRORS,
+            hide_suggestions=self._hide_suggestions,
+        )
+        if isinstance(values, list):
+            return ExecutionResult(None, values)
+        executor = self._executor(context, values)
+        try:
+            data = self._run(executor, None, None)
+        except GraphQLError as error:
+            return _failed(executor, error)
+        return _finished(executor, data) if is_awaitable(data) else _built(executor, data)
+
+    def _executor(self, context: Any, values: VariableValues) -> Executor[Any]:
+        return Executor(
+            self._schema,
+            self._definitions,
+            self._fragments,
+            None,
+            context,
+            self._operation,
+            values,
+            default_field_resolver,
+            default_type_resolver,
+            default_field_resolver,
+            hide_suggestions=self._hide_suggestions,
+        )
+
+
+async def _finished(executor: Executor[Any], data: Awaitable[Any]) -> ExecutionResult:
+    try:
+        return _built(executor, await data)
+    except GraphQLError as error:
+        return _failed(executor, error)
+
+
+def _failed(executor: Executor[Any], error: GraphQLError) -> ExecutionResult:
+    """A null that no field could take: there are no data."""
+    executor.collected_errors.add(error, None)
+    return _built(executor, None)
+
+
+def _built(executor: Executor[Any], data: dict[str, Any] | None) -> ExecutionResult:
+    return ExecutionResult(data, executor.collected_errors.errors or None)

@@ -1,0 +1,274 @@
+"""Makes closures of the fields of an operation and of the types of their values.
+
+Each follows the method of graphql-core's Executor of the like name, less what is known beforehand.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from graphql import (
+    GraphQLAbstractType,
+    GraphQLField,
+    GraphQLList,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    Undefined,
+    default_field_resolver,
+    default_type_resolver,
+    is_abstract_type,
+    is_leaf_type,
+    is_list_type,
+    is_non_null_type,
+)
+from graphql.execution.collect_fields import (
+    FieldDetailsList,
+    FragmentDetails,
+    GroupedFieldSet,
+    collect_subfields,
+)
+from graphql.execution.executor import invalid_return_type_error, to_nodes
+from graphql.pyutils import Path, gather_with_cancel, is_awaitable
+
+from economy.api.graphql.compiled_arguments import NO_VARIABLES, State, compiled_arguments
+from economy.api.graphql.compiled_leaves import (
+    Complete,
+    Info,
+    RunField,
+    attribute_of,
+    leaf,
+    nullable,
+    reading,
+)
+
+# values of these classes are never awaitable
+PLAIN = {str, int, bool, float, type(None), dict, list}
+
+RunFields = Callable[[State, Any, Path | None], Any]  # of a source: its dict, or an awaitable of it
+
+
+class Compiler:
+    """Of one operation of a valid document that has no directives."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        fragments: dict[str, FragmentDetails],
+        operation: OperationDefinitionNode,
+    ) -> None:
+        self._schema = schema
+        self._fragments = fragments
+        self._operation = operation
+
+    def fields(
+        self, parent_type: GraphQLObjectType, grouped: GroupedFieldSet, *, is_serial: bool = False
+    ) -> RunFields:
+        fields = [
+            (name, self._field(parent_type, name, details)) for name, details in grouped.items()
+        ]
+        return _one_by_one(fields) if is_serial else _at_once(fields)
+
+    def _field(
+        self, parent_type: GraphQLObjectType, name: str, details: FieldDetailsList
+    ) -> RunField:
+        node = details[0].node
+        field = self._schema.get_field(parent_type, node.name.value)
+        assert field is not None  # the document is valid
+        if node.name.value == "__typename":
+            return lambda _state, _source, _path: parent_type.name
+        complete = self._completion(field.type, details)
+        run = _resolving(parent_type, name, details, field, complete)
+        attribute = attribute_of(field)
+        if attribute is not None and is_leaf_type(nullable(field.type)):
+            return reading(attribute, field.type, run)
+        return run
+
+    def _completion(self, type_: GraphQLOutputType, details: FieldDetailsList) -> Complete:
+        nullable_type = nullable(type_)
+        if is_list_type(nullable_type):
+            complete = self._list(nullable_type, details)
+        elif is_leaf_type(nullable_type):
+            complete = leaf(nullable_type)
+        elif is_abstract_type(nullable_type):
+            complete = self._abstract(nullable_type, details)
+        else:
+            assert isinstance(nullable_type, GraphQLObjectType)
+            complete = self._object(nullable_type, details)
+        return _checked(complete, is_non_null=is_non_null_type(type_))
+
+    def _object(self, type_: GraphQLObjectType, details: FieldDetailsList) -> Complete:
+        subfields = collect_subfields(
+            self._schema, self._fragments, NO_VARIABLES, self._operation, type_, details
+        )
+        run, is_type_of = self.fields(type_, subfields.grouped_field_set), type_.is_type_of
+
+        def complete(state: State, result: Any, info: Info, path: Path) -> Any:
+            if is_type_of is not None:
+                is_it = is_type_of(result, info)
+                if is_awaitable(is_it):
+                    return state.complete_object_value(type_, details, info, path, result, None)
+                if not is_it:
+                    raise invalid_return_type_error(type_, result, details)
+            return run(state, result, path)
+
+        return complete
+
+    def _abstract(self, type_: GraphQLAbstractType, details: FieldDetailsList) -> Complete:
+        resolve_type = type_.resolve_type or default_type_resolver
+        completions: dict[str, Complete] = {}  # made when an object of that type is met
+
+        def complete(state: State, result: Any, info: Info, path: Path) -> Any:
+            name = resolve_type(result, info, type_)
+            if not isinstance(name, str):  # still to come, or wrong
+                return state.complete_abstract_value(type_, details, info, path, result, None)
+            if name not in completions:
+                runtime = state.ensure_valid_runtime_type(name, type_, details, info, result)
+                completions[runtime.name] = self._object(runtime, details)
+            return completions[name](state, result, info, path)
+
+        return complete
+
+    def _list(self, type_: GraphQLList[Any], details: FieldDetailsList) -> Complete:
+        item_type = type_.of_type
+        complete_item = self._completion(item_type, details)
+
+        def complete(state: State, result: Any, info: Info, path: Path) -> Any:
+            # not even iterable, or some of it is still to come: that is rare
+            if not isinstance(result, list | tuple) or any(map(is_awaitable, result)):
+                return state.complete_list_value(type_, details, info, path, result, None)
+            items: list[Any] = []
+            waiting: list[int] = []
+            for index, item in enumerate(result):
+                item_path = Path(path, index, None)
+                try:
+                    completed = complete_item(state, item, info, item_path)
+                except Exception as error:
+                    try:
+                        state.handle_field_error(error, item_type, details, item_path)
+                    except Exception:
+                        _settle(state, items, waiting)
+                        raise
+                    completed = None
+                if completed.__class__ not in PLAIN and is_awaitable(completed):
+                    completed = _awaited(state, completed, item_type, details, item_path)
+                    waiting.append(index)
+                items.append(completed)
+            return _gathered(items, waiting) if waiting else items
+
+        return complete
+
+
+def _at_once(fields: list[tuple[str, RunField]]) -> RunFields:
+    def run(state: State, source: Any, path: Path | None) -> Any:
+        results: dict[str, Any] = {}
+        waiting: list[str] = []
+        try:
+            for name, run_field in fields:
+                result = results[name] = run_field(state, source, path)
+                if result.__class__ not in PLAIN and is_awaitable(result):
+                    waiting.append(name)
+        except Exception:
+            _settle(state, results, waiting)
+            raise
+        return _gathered(results, waiting) if waiting else results
+
+    return run
+
+
+def _one_by_one(fields: list[tuple[str, RunField]]) -> RunFields:
+    async def run(state: State, source: Any, path: Path | None) -> Any:
+        results: dict[str, Any] = {}
+        for name, run_field in fields:
+            result = run_field(state, source, path)
+            results[name] = await result if is_awaitable(result) else result
+        return results
+
+    return run
+
+
+def _resolving(
+    parent_type: GraphQLObjectType,
+    name: str,
+    details: FieldDetailsList,
+    field: GraphQLField,
+    complete: Complete,
+) -> RunField:
+    """Any field: its resolver is called with what it may ask for."""
+    type_, nodes = field.type, to_nodes(details)
+    resolve = field.resolve or default_field_resolver
+    arguments = compiled_arguments(field, details[0].node)
+
+    def run(state: State, source: Any, parent_path: Path | None) -> Any:
+        path = Path(parent_path, name, parent_type.name)
+        info = state.build_resolve_info(field, nodes, parent_type, path)
+        try:
+            result = resolve(source, info, **arguments(state))
+            if result.__class__ not in PLAIN and is_awaitable(result):
+                return _resolved(state, result, info, path)
+            completed = complete(state, result, info, path)
+            if completed.__class__ not in PLAIN and is_awaitable(completed):
+                return _awaited(state, completed, type_, details, path)
+        except Exception as error:
+            state.handle_field_error(error, type_, details, path)
+            return None
+        return completed
+
+    async def _resolved(state: State, result: Awaitable[Any], info: Info, path: Path) -> Any:
+        try:
+            completed = complete(state, await result, info, path)
+            return await completed if is_awaitable(completed) else completed
+        except Exception as error:
+            state.handle_field_error(error, type_, details, path)
+            return None
+
+    return run
+
+
+def _checked(complete: Complete, *, is_non_null: bool) -> Complete:
+    """What holds for a value of every type: errors are raised, and null is null."""
+
+    def checked(state: State, result: Any, info: Info, path: Path) -> Any:
+        if isinstance(result, Exception):
+            raise result
+        completed = None
+        if result is not None and result is not Undefined:
+            completed = complete(state, result, info, path)
+        if completed is None and is_non_null:
+            raise TypeError(
+                f"Cannot return null for non-nullable field {info.parent_type}.{info.field_name}."
+            )
+        return completed
+
+    return checked
+
+
+async def _awaited(
+    state: State,
+    completed: Awaitable[Any],
+    type_: GraphQLOutputType,
+    details: FieldDetailsList,
+    path: Path,
+) -> Any:
+    try:
+        return await completed
+    except Exception as error:
+        state.handle_field_error(error, type_, details, path)
+        return None
+
+
+async def _gathered(results: Any, waiting: list[Any]) -> Any:
+    """A dict or a list whose values at these places are awaited, all at once."""
+    if len(waiting) == 1:
+        results[waiting[0]] = await results[waiting[0]]
+        return results
+    values = await gather_with_cancel(*(results[place] for place in waiting))
+    for place, value in zip(waiting, values, strict=True):
+        results[place] = value
+    return results
+
+
+def _settle(state: State, results: Any, waiting: list[Any]) -> None:
+    """An error goes up at once, but what was begun must not be forgotten."""
+    if waiting:
+        state.settle_in_background([results[place] for place in waiting])
