@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 
 from economy.api import health
 from economy.api.auth import Authenticator
 from economy.api.cors import add_cors
 from economy.api.graphql.graphiql import ASSETS_PATH, graphiql_assets
-from economy.api.graphql.http import GraphQLEndpoint
+from economy.api.graphql.http import GraphQLDoor, GraphQLEndpoint
 from economy.api.graphql.schema import build_schema
 from economy.api.requests import RequestMiddleware
 from economy.api.rest import analytics, inventory, product, purchase, wallet
@@ -54,6 +54,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,  # its redirect would be built from the Host header that was sent
         lifespan=partial(_lifespan, settings=settings, metrics=metrics, tokens=tokens),
     )
+    # the innermost: everything else of the stack that a request of GraphQL needs is before it
+    app.add_middleware(GraphQLDoor, endpoint=_graphql_endpoint(settings, tokens))
     app.add_middleware(RequestMiddleware, metrics=metrics)
     if settings.cors_origins:
         add_cors(app, settings)
@@ -62,7 +64,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in (purchase, wallet, inventory, product, analytics, health):
         app.include_router(router.router)
     add_pages(app)
-    _add_graphql(app, settings, tokens)
+    if settings.has_graphiql:
+        app.router.routes.append(Mount(ASSETS_PATH, graphiql_assets()))
     return app
 
 
@@ -102,7 +105,7 @@ async def _jobs_running(services: Services) -> AsyncIterator[None]:
         await asyncio.wait([jobs])
 
 
-def _add_graphql(app: FastAPI, settings: Settings, tokens: PlayerTokens) -> None:
+def _graphql_endpoint(settings: Settings, tokens: PlayerTokens) -> GraphQLEndpoint:
     async def demo_token(services: Services) -> str | None:
         """For GraphiQL in development: what is prefilled there can be pressed at once."""
         if settings.jwt_jwks is not None or not settings.is_development:
@@ -113,12 +116,5 @@ def _add_graphql(app: FastAPI, settings: Settings, tokens: PlayerTokens) -> None
             return None
         return None if user_id is None else tokens.issue(user_id)
 
-    endpoint = GraphQLEndpoint(
-        build_schema()._schema,  # graphql-core's own: it is executed directly
-        settings,
-        demo_token,
-    )
-    # first: routes are tried in order, and this is the busiest
-    app.router.routes.insert(0, Route("/graphql", endpoint))
-    if settings.has_graphiql:
-        app.router.routes.append(Mount(ASSETS_PATH, graphiql_assets()))
+    # graphql-core's own schema: it is executed directly
+    return GraphQLEndpoint(build_schema()._schema, settings, demo_token)

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt
 
@@ -16,11 +17,20 @@ from economy.settings import Settings
 logger = logging.getLogger(__name__)
 
 LEEWAY_SECONDS = 10  # clocks differ
+MOST_KNOWN = 20_000  # tokens, of some 0.5 kB each
 REQUIRED_CLAIMS = ["sub", "exp", "aud", "iss"]
+
+
+class _Known(NamedTuple):
+    """Of a token that was found valid: only the passing of time can change that."""
+
+    user_id: int
+    expires_at: float  # seconds since 1970; without leeway, which is asked of PyJWT
 
 
 class PlayerTokens:
     def __init__(self, settings: Settings) -> None:
+        self._known: dict[str, _Known] = {}
         self._secret = settings.jwt_secret.get_secret_value()
         self._audience = settings.jwt_audience
         self._issuer = settings.jwt_issuer
@@ -43,6 +53,8 @@ class PlayerTokens:
 
     async def user_id_of(self, token: str) -> int:
         """Raises Unauthenticated for whatever is wrong with the token; Unavailable without keys."""
+        if (known := self._known.get(token)) is not None and time.time() < known.expires_at:
+            return known.user_id
         try:
             if self._jwks is None:
                 claims = self._decoded(token, self._secret, "HS256")
@@ -53,7 +65,14 @@ class PlayerTokens:
         user_id = parse_id(claims["sub"])
         if user_id is None:
             raise Unauthenticated("The token names no user.")
+        if self._jwks is None:  # a key of a set may be withdrawn, the secret not
+            self._remember(token, _Known(user_id, int(claims["exp"])))
         return user_id
+
+    def _remember(self, token: str, known: "_Known") -> None:
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[token] = known
 
     def _decoded(self, token: str, key: Any, algorithm: str) -> dict[str, Any]:
         return jwt.decode(

@@ -12,7 +12,7 @@ import orjson
 from graphql import ExecutionResult, GraphQLSchema, OperationType, execute, get_operation_ast
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from economy.api.auth import Authenticator
 from economy.api.graphql.answers import (
@@ -138,6 +138,18 @@ class GraphQLEndpoint:
             case Introspection.SERVER_KEYS if actor is not None and actor.user_id is None:
                 return self._documents_with_introspection
         return self._documents
+
+
+class GraphQLDoor:
+    """In front of the router, whose work takes longer than that of a small query."""
+
+    def __init__(self, app: ASGIApp, endpoint: GraphQLEndpoint) -> None:
+        self._app = app
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_graphql = scope["type"] == "http" and scope["path"] == self._endpoint.path
+        await (self._endpoint if is_graphql else self._app)(scope, receive, send)
 
 
 def _status_of(error: EconomyError) -> int:
