@@ -44,20 +44,23 @@ def as_written(row: TransactionRow) -> TransactionRow:
 class ChainWalk:
     """Goes along one user's history in the order of seq, and finds what does not fit.
 
-    It goes on from the link that a row bears, so that one edited row is one finding.
+    It goes on from the link that a row bears, so that one edited row is one finding, though it may
+    have two links.
     """
 
     def __init__(self) -> None:
         self.newest = NO_HISTORY
-        self._settled_later: list[tuple[int, TransactionRow]] = []  # a heap
+        # a heap of those that are yet to be settled: when, which, and whether it is told already
+        self._settled_later: list[tuple[int, int, TransactionRow, bool]] = []
 
     def step(self, row: TransactionRow) -> list[TransactionRow]:
         """The rows, this one or those that were settled before it, whose link does not fit."""
         broken = self._settle_until(row.seq)
-        if not self._fits(as_written(row), row.hash):
+        is_broken = not self._fits(as_written(row), row.hash)
+        if is_broken:
             broken.append(row)
         if row.settled_seq is not None and row.settled_hash is not None:
-            heappush(self._settled_later, (row.settled_seq, row))
+            heappush(self._settled_later, (row.settled_seq, row.seq, row, is_broken))
         return broken
 
     def end(self) -> list[TransactionRow]:
@@ -67,8 +70,8 @@ class ChainWalk:
     def _settle_until(self, seq: float) -> list[TransactionRow]:
         broken = []
         while self._settled_later and self._settled_later[0][0] < seq:
-            _, row = heappop(self._settled_later)
-            if not self._fits(row, row.settled_hash):
+            _, _, row, is_told = heappop(self._settled_later)
+            if not self._fits(row, row.settled_hash) and not is_told:
                 broken.append(row)
         return broken
 

@@ -29,7 +29,7 @@ from economy.services.chain import ChainWalk
 
 MOST_ROWS = 20  # of one invariant: enough to see what is wrong
 USERS_AT_ONCE = 1_000
-EVENTS_AT_ONCE = 200_000  # sorted in memory, or nearly: tens of megabytes
+EVENTS_AT_ONCE = 200_000  # that are sorted together, by the database: tens of megabytes
 LEAST_ID, GREATEST_ID = -(2**63), 2**63 - 1
 USERS, JOURNAL = "user", "transaction"
 CHAIN = (
@@ -59,9 +59,12 @@ class Finding:
 class VerificationService:
     """For operators and jobs, so nobody is asked for a right."""
 
-    def __init__(self, database: Database, metrics: Metrics) -> None:
+    def __init__(
+        self, database: Database, metrics: Metrics, *, events_at_once: int = EVENTS_AT_ONCE
+    ) -> None:
         self._database = database
         self._metrics = metrics
+        self._events_at_once = events_at_once
 
     async def verify(
         self, *, most_rows: int = MOST_ROWS, progress: Progress | None = None
@@ -71,7 +74,9 @@ class VerificationService:
         Writers are not held up, and memory is bounded whatever is stored. Raises Unavailable.
         """
         async with self._database.snapshot() as session:
-            examination = _Examination(session, self._database.dialect, most_rows)
+            examination = _Examination(
+                session, self._database.dialect, most_rows, self._events_at_once
+            )
             return await examination.run(progress or (lambda _done, _total: None))
 
     async def verify_and_record(self) -> VerificationRow:
@@ -100,9 +105,12 @@ class VerificationService:
 class _Examination:
     """All invariants in one snapshot: first what reads a table at once, then users in pages."""
 
-    def __init__(self, session: AsyncSession, dialect: str, most_rows: int) -> None:
+    def __init__(
+        self, session: AsyncSession, dialect: str, most_rows: int, events_at_once: int
+    ) -> None:
         self._session = session
         self._most_rows = most_rows
+        self._events_at_once = events_at_once
         self._invariants = (*HOLDINGS, *journal(dialect), *TARGETS)
         self._broken: dict[str, list[Row]] = {one.name: [] for one in self._invariants}
         self._broken_links: list[Row] = []
@@ -119,7 +127,7 @@ class _Examination:
             await self._look(invariant)
             done += counts[invariant.table]
             progress(done, total)
-        async for page in _pages(self._session):
+        async for page in _pages(self._session, self._events_at_once):
             for invariant in by_user:
                 await self._look(invariant, (page.first, page.last))
             done += await self._walk(page) * rounds
@@ -174,15 +182,15 @@ class _Page:
     heads: dict[int, bytes]
 
 
-async def _pages(session: AsyncSession) -> AsyncIterator[_Page]:
-    """Of so many users that their histories are about EVENTS_AT_ONCE. No id is left out, though
+async def _pages(session: AsyncSession, events_at_once: int) -> AsyncIterator[_Page]:
+    """Of so many users that their histories are about as long as that. No id is left out, though
     nobody may have it: a row that names it would not be examined."""
     first, heads, events, after_user_id = LEAST_ID, dict[int, bytes](), 0, LEAST_ID
     while found := await chain_heads(session, after_user_id=after_user_id, limit=USERS_AT_ONCE):
         for head in found:
             heads[head.user_id] = head.chain_hash
             events += 1 + max(head.last_seq, 0)
-            if events >= EVENTS_AT_ONCE:
+            if events >= events_at_once:
                 yield _Page(first, head.user_id, heads)
                 first, heads, events = head.user_id + 1, {}, 0
         after_user_id = found[-1].user_id

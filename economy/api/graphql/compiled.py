@@ -31,6 +31,7 @@ from graphql.pyutils import is_awaitable
 
 from economy.api.graphql.compiled_arguments import NO_VARIABLES
 from economy.api.graphql.compiled_fields import Compiler
+from economy.api.graphql.compiled_inputs import Unusual, compiled_variables
 
 MOST_COERCION_ERRORS = 50  # graphql-core's default
 
@@ -77,6 +78,7 @@ class CompiledOperation:
         root_type = schema.get_root_type(operation.operation)
         assert root_type is not None  # the document is valid
         fields = collect_fields(schema, self._fragments, NO_VARIABLES, root_type, operation)
+        self._coerce = compiled_variables(schema, operation.variable_definitions or ())
         compiler = Compiler(schema, self._fragments, operation)
         self._run = compiler.fields(
             root_type,
@@ -88,13 +90,7 @@ class CompiledOperation:
         self, context: Any, variables: dict[str, Any] | None
     ) -> ExecutionResult | Awaitable[ExecutionResult]:
         """What graphql-core's `execute` answers."""
-        values = get_variable_values(
-            self._schema,
-            self._operation.variable_definitions or (),
-            variables or {},
-            max_errors=MOST_COERCION_ERRORS,
-            hide_suggestions=self._hide_suggestions,
-        )
+        values = self._values(variables or {})
         if isinstance(values, list):
             return ExecutionResult(None, values)
         executor = self._executor(context, values)
@@ -103,6 +99,18 @@ class CompiledOperation:
         except GraphQLError as error:
             return _failed(executor, error)
         return _finished(executor, data) if is_awaitable(data) else _built(executor, data)
+
+    def _values(self, variables: dict[str, Any]) -> VariableValues | list[GraphQLError]:
+        try:
+            return self._coerce(variables)
+        except Unusual:
+            return get_variable_values(
+                self._schema,
+                self._operation.variable_definitions or (),
+                variables,
+                max_errors=MOST_COERCION_ERRORS,
+                hide_suggestions=self._hide_suggestions,
+            )
 
     def _executor(self, context: Any, values: VariableValues) -> Executor[Any]:
         return Executor(

@@ -15,7 +15,6 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     Undefined,
-    default_field_resolver,
     default_type_resolver,
     is_abstract_type,
     is_leaf_type,
@@ -31,7 +30,7 @@ from graphql.execution.collect_fields import (
 from graphql.execution.executor import invalid_return_type_error, to_nodes
 from graphql.pyutils import Path, gather_with_cancel, is_awaitable
 
-from economy.api.graphql.compiled_arguments import NO_VARIABLES, State, compiled_arguments
+from economy.api.graphql.compiled_arguments import NO_VARIABLES, Call, State, compiled_call
 from economy.api.graphql.compiled_leaves import (
     Complete,
     Info,
@@ -78,7 +77,8 @@ class Compiler:
         if node.name.value == "__typename":
             return lambda _state, _source, _path: parent_type.name
         complete = self._completion(field.type, details)
-        run = _resolving(parent_type, name, details, field, complete)
+        call = compiled_call(self._schema, field, node)
+        run = _resolving(parent_type, name, details, field, call=call, complete=complete)
         attribute = attribute_of(field)
         if attribute is not None and is_leaf_type(nullable(field.type)):
             return reading(attribute, field.type, run)
@@ -192,18 +192,18 @@ def _resolving(
     name: str,
     details: FieldDetailsList,
     field: GraphQLField,
+    *,
+    call: Call,
     complete: Complete,
 ) -> RunField:
     """Any field: its resolver is called with what it may ask for."""
     type_, nodes = field.type, to_nodes(details)
-    resolve = field.resolve or default_field_resolver
-    arguments = compiled_arguments(field, details[0].node)
 
     def run(state: State, source: Any, parent_path: Path | None) -> Any:
         path = Path(parent_path, name, parent_type.name)
         info = state.build_resolve_info(field, nodes, parent_type, path)
         try:
-            result = resolve(source, info, **arguments(state))
+            result = call(state, source, info)
             if result.__class__ not in PLAIN and is_awaitable(result):
                 return _resolved(state, result, info, path)
             completed = complete(state, result, info, path)
