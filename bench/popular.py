@@ -48,9 +48,11 @@ SELECT 'Product ' || n, '', 100, 'consumable', true, now() FROM generate_series(
 # In the order of time, evenly; the smaller its id, the more often a product is bought.
 ROWS_SQL = f"""
 INSERT INTO transaction (user_id, id, seq, kind, status, product_id, quantity, amount,
-    balance_after, quantity_after, actor, request_hash, created_at, completed_at)
+    balance_after, quantity_after, actor, request_hash, created_at, completed_at, debt_after,
+    settled_seq, hash)
 SELECT 1 + n % {USERS}, md5(n::text)::uuid, n, 'purchase', 'completed',
-    1 + floor({PRODUCTS} * power(random(), 2)), 1, 100, 0, 1, 'player:1', '\\x00', at, at
+    1 + floor({PRODUCTS} * power(random(), 2)), 1, 100, 0, 1, 'player:1', '\\x00', at, at, 0,
+    n, '\\x00'
 FROM (SELECT n, $1::timestamptz - ($2 - n) * (interval '{DAYS} days' / $2::float8) AS at
       FROM generate_series($3::bigint, $4::bigint) n) AS moments
 """
