@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from economy.bootstrap import open_services
-from economy.errors import ConcurrencyConflict, EconomyError, InsufficientFunds, Unavailable
+from economy.errors import EconomyError, InsufficientFunds, LockNotGranted, Unavailable
 from economy.services.operations import Booking
 from economy.settings import Settings
 from tests.conftest import migrate_url
@@ -203,7 +203,7 @@ async def test_a_lock_that_is_never_let_go(postgres_url: str, rival: Rival) -> N
         async with nothing_changes(world):
             async with rival.holding_user(world.anna.id):
                 error = await error_of(world.buy(world.anna, world.boost, idempotency_key="k"))
-            assert (type(error), error.retryable) == (ConcurrencyConflict, True)
+            assert (type(error), error.retryable) == (LockNotGranted, True)
         assert not (await world.buy(world.anna, world.boost, idempotency_key="k")).replayed
 
 

@@ -32,6 +32,10 @@ class _Waiting:
     def user_id(self) -> int:
         return self.entry.operation.user_id
 
+    @property
+    def has_reference(self) -> bool:
+        return reference_of(self.entry.operation) is not None
+
 
 class PostingQueue:
     """`before_answer` is told the users of a batch after its commit, before any caller is."""
@@ -131,26 +135,9 @@ class PostingQueue:
         (self._held_ready if user_id in self._held else self._ready).append(user_id)
 
     async def _answer(self, batch: list[_Waiting], *, is_first_try: bool = True) -> None:
-        answers: list[Answer]
         self._metrics.batch_size.observe(len(batch))
-        try:
-            answers = await self._posting.post([waiting.entry for waiting in batch])
-            self._held -= _users_of(batch)
-        except LockNotGranted as error:
-            if is_first_try:
-                if free := await self._without_the_held(batch):
-                    await self._answer(free, is_first_try=False)
-                return
-            answers = [copy(error) for _ in batch]
-        except EconomyError as error:
-            answers = [copy(error) for _ in batch]
-        except Exception as error:
-            if len(batch) == 1:
-                _settle(batch[0], error)
-                return
-            logger.warning("a batch of %d failed: one by one", len(batch), exc_info=error)
-            for waiting in batch:
-                await self._answer([waiting])
+        answers = await self._post(batch, is_first_try=is_first_try)
+        if answers is None:
             return
         try:
             await self._before_answer(_users_of(batch))
@@ -161,21 +148,53 @@ class PostingQueue:
             self._metrics.operations.labels(kind, _outcome(answer)).inc()
             _settle(waiting, answer)
 
-    async def _without_the_held(self, batch: list[_Waiting]) -> list[_Waiting]:
-        """What can be posted now. What cannot goes back into the queue, or stays if it is alone."""
+    async def _post(self, batch: list[_Waiting], *, is_first_try: bool) -> list[Answer] | None:
+        """None: it is answered in parts."""
+        try:
+            answers = await self._posting.post([waiting.entry for waiting in batch])
+        except EconomyError as error:
+            is_held_up = is_first_try and isinstance(error, LockNotGranted)
+            parts = await self._apart(batch) if is_held_up else None
+            if parts is None:
+                return [copy(error) for _ in batch]
+            for part in parts:
+                await self._answer(part, is_first_try=False)
+            return None
+        except Exception as error:
+            if len(batch) == 1:
+                _settle(batch[0], error)
+                return None
+            logger.warning("a batch of %d failed: one by one", len(batch), exc_info=error)
+            for waiting in batch:
+                await self._answer([waiting])
+            return None
+        self._held -= _users_of(batch)
+        return answers
+
+    async def _apart(self, batch: list[_Waiting]) -> list[list[_Waiting]] | None:
+        """The batches that are worth another try. None: the only user is held, it was in vain.
+
+        What waits for a user that is held goes back into the queue, to be posted apart from others.
+        """
         users = _users_of(batch)
         try:
             held = await self._posting.users_held(users)
         except EconomyError:
             held = set()
         self._held |= held
-        if len(users) == 1:
-            return batch
+        if held and len(users) == 1:
+            return None
         for waiting in reversed(batch):
             if waiting.user_id in held:
                 self._waiting[waiting.user_id].appendleft(waiting)
                 self._length += 1
-        return [waiting for waiting in batch if waiting.user_id not in held]
+        free = [waiting for waiting in batch if waiting.user_id not in held]
+        if held:
+            return [free] if free else []
+        # then somebody may hold an external reference
+        alone = [[waiting] for waiting in free if waiting.has_reference]
+        together = [waiting for waiting in free if not waiting.has_reference]
+        return [together, *alone] if together else alone
 
 
 def _users_of(batch: list[_Waiting]) -> set[int]:
