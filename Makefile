@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 PIP    := $(PYTHON) -m pip --python $(VENV)/bin/python --disable-pip-version-check
 
-.PHONY: run test check format migrate migration bench-popular bench-hostile fuzz audit lock clean
+.PHONY: run test check format migrate migration bench bench-popular bench-verify bench-contention bench-hostile fuzz audit lock clean
 
 run: $(VENV)/.runtime
 	$(VENV)/bin/economy migrate
@@ -51,9 +51,21 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(PIP) install --quiet --require-hashes -r requirements-dev.txt
 	touch $@
 
+# The service beside pgbench and two peers of Node.js, ratios of one run: 15 minutes, and wrk.
+# ARGS="--rounds 1 --seconds 2" for a look, --help for the rest. Downloads npm packages, once.
+bench: $(VENV)/.dev
+	$(VENV)/bin/python -m bench.suite $(ARGS)
+
 # The cost of refreshing the popular products, 10^4 to 2*10^7 journal rows: minutes, and 10 GB of disk.
 bench-popular: $(VENV)/.dev
 	$(VENV)/bin/python -m bench.popular $(ARGS)
+
+bench-verify: $(VENV)/.dev
+	$(VENV)/bin/python -m bench.verify $(ARGS)
+
+# 64 clients that want the same rows, and what they wait; 1.5 minutes.
+bench-contention: $(VENV)/.dev
+	$(VENV)/bin/python -m bench.contention $(ARGS)
 
 # Suites of others: GraphQL over HTTP, linters of the schema, Schemathesis. Downloads npm packages.
 audit: $(VENV)/.dev
@@ -62,6 +74,10 @@ audit: $(VENV)/.dev
 # Schemathesis for longer than in the tests.
 fuzz: $(VENV)/.dev
 	TEST_FUZZ_SECONDS=$(or $(seconds),120) $(VENV)/bin/pytest --timeout=1000 tests/test_fuzz.py
+
+# Crashes of every kind under load, and the long model-based run. ROUNDS=50 and a SEED of its own.
+torture: $(VENV)/.dev
+	$(VENV)/bin/python -m tests.torture --rounds $(or $(ROUNDS),50) $(addprefix --seed ,$(SEED))
 
 # How long hostile GraphQL documents take to be refused.
 bench-hostile: $(VENV)/.dev

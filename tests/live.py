@@ -116,11 +116,17 @@ def live_process(*arguments: str, **settings: str) -> Iterator[LiveProcess]:
 
 
 @contextlib.contextmanager
-def live_server(*arguments: str, **settings: str) -> Iterator[LiveServer]:
-    """A server on a free port of 127.0.0.1; at the end it must stop in order."""
+def launched_server(*arguments: str, **settings: str) -> Iterator[LiveServer]:
+    """A server on a free port of 127.0.0.1, not yet ready; it may end in any way."""
     address = ("--host", "127.0.0.1", "--port", "0")
     with launched("serve", *address, *arguments, **settings) as live:
-        server = LiveServer(live.process, live.log)
+        yield LiveServer(live.process, live.log)
+
+
+@contextlib.contextmanager
+def live_server(*arguments: str, **settings: str) -> Iterator[LiveServer]:
+    """A server on a free port of 127.0.0.1; at the end it must stop in order."""
+    with launched_server(*arguments, **settings) as server:
         server.wait_until_ready()
         yield server
         server.terminate()

@@ -23,6 +23,7 @@ class Proxy:
         self._server: asyncio.Server
         self._connections: set[asyncio.Task[None]] = set()
         self.next_commit: Break | None = None
+        self.commits_behind: list[Break] = []  # what becomes of those that follow it
         self.broken: list[Break] = []
         self.let_commit_through = asyncio.Event()
 
@@ -48,12 +49,16 @@ class Proxy:
         task.add_done_callback(self._connections.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await self._connect()
+        try:
+            server_reader, server_writer = await self._connect()
+        except OSError:  # the server is down
+            writer.transport.abort()
+            return
         down = asyncio.create_task(_copy(server_reader, writer))
         try:
             while data := await reader.read(2**16):
                 if self.next_commit is not None and b"COMMIT;" in data:
-                    how, self.next_commit = self.next_commit, None
+                    how, self.next_commit = self.next_commit, self._take_next()
                     down.cancel()
                     await asyncio.wait([down])
                     await self._break(how, data, writer, server_reader, server_writer)
@@ -65,6 +70,9 @@ class Proxy:
             down.cancel()
             writer.transport.abort()
             server_writer.transport.abort()
+
+    def _take_next(self) -> Break | None:
+        return self.commits_behind.pop(0) if self.commits_behind else None
 
     async def _break(
         self,

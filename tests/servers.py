@@ -34,19 +34,33 @@ class PostgresCluster:
 
     binaries: Path
     data: Path
+    is_durable: bool = False  # every commit survives also a crash of the machine
     process: Process = field(init=False)
+
+    @property
+    def log(self) -> Path:
+        """Of the process that runs now."""
+        return self.data.parent / "log"
 
     def initialize(self) -> None:
         options = ["-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "--no-sync"]
         command = [self.binaries / "initdb", "-D", self.data, *options]
         if _spawn(command, self.data.parent, ACCOUNT).wait(TIMEOUT) != 0:
-            raise RuntimeError(f"initdb failed: {(self.data.parent / 'log').read_text()}")
+            raise RuntimeError(f"initdb failed: {self.log.read_text()}")
 
     def start(self) -> None:
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
         # Without fsync only a crash of the whole machine can lose a commit, and tests are faster.
-        options = ["--listen_addresses=", "--port=5432", "--max_connections=200", "--fsync=off"]
+        options = ["--listen_addresses=", "--port=5432", "--max_connections=200"]
+        options += [] if self.is_durable else ["--fsync=off"]
         command = [self.binaries / "postgres", "-D", self.data, "-k", self.data.parent, *options]
-        self.process = _start(command, self.data.parent, ACCOUNT)
+        self.process = _spawn(command, self.data.parent, ACCOUNT)
+
+    def wait_until_ready(self) -> None:
+        _wait_until_ready(self.process, self.log)
 
 
 @dataclass(frozen=True)
@@ -73,8 +87,15 @@ def postgres_server() -> Iterator[PostgresServer]:
         url = make_url(given).set(drivername="postgresql+asyncpg")
         yield PostgresServer(url.render_as_string(hide_password=False))
         return
+    with own_postgres_server() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def own_postgres_server(*, is_durable: bool = False) -> Iterator[PostgresServer]:
+    """Whatever TEST_DATABASE_URL says. To be called in the main thread, as `postgres_server`."""
     with _private_folder() as folder:
-        cluster = PostgresCluster(_postgres_binaries(folder), folder / "data")
+        cluster = PostgresCluster(_postgres_binaries(folder), folder / "data", is_durable)
         cluster.initialize()
         cluster.start()
         try:
@@ -239,14 +260,19 @@ def _start(
     *,
     at_death: signal.Signals = signal.SIGINT,
 ) -> Process:
-    process, log = _spawn(command, folder, account, at_death=at_death), folder / "log"
+    process = _spawn(command, folder, account, at_death=at_death)
+    _wait_until_ready(process, folder / "log")
+    return process
+
+
+def _wait_until_ready(process: Process, log: Path) -> None:
     deadline = time.monotonic() + TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
         if "ready to accept connections" in log.read_text(errors="replace").lower():
-            return process
+            return
         time.sleep(0.01)
     _stop(process, signal.SIGKILL)
-    raise RuntimeError(f"{command[0]} did not start: {log.read_text()}")
+    raise RuntimeError(f"{process.args!r} did not start: {log.read_text()}")
 
 
 def _stop(process: Process, number: signal.Signals = signal.SIGINT) -> None:

@@ -2,18 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import CursorResult, text
 
 from economy.models.product import ProductRow, ProductType
+from economy.models.transaction import TransactionRow
 from economy.models.user import UserRow
 from economy.services import Services
 from economy.services.access import ALL_SCOPES, Actor
-from economy.services.operations import Booking
+from economy.services.operations import Booking, IfSpent
 
 SERVER = Actor.server("test", ALL_SCOPES)
+
+
+class Owing(NamedTuple):
+    """What a state tells of a user besides the balance."""
+
+    id: int
+    username: str
+    email: str
+    debt: int
+    chain_hash: bytes
+    deleted_at: Any
 
 
 @dataclass
@@ -64,6 +76,63 @@ class World:
         arguments |= {"product_id": str(product.id)} | changes
         return await self.services.inventory.use_item(Actor.player(user.id), **arguments)
 
+    async def begin(self, user: UserRow, amount: int, **changes: Any) -> Booking:
+        arguments: dict[str, Any] = {"external_reference": None, "idempotency_key": str(uuid4())}
+        arguments |= {"user_id": str(user.id), "amount": amount} | changes
+        return await self.services.top_ups.begin(SERVER, **arguments)
+
+    async def complete(self, begun: TransactionRow) -> Booking:
+        return await self.services.top_ups.complete(
+            SERVER, user_id=str(begun.user_id), transaction_id=begun.id
+        )
+
+    async def fail(self, begun: TransactionRow) -> Booking:
+        return await self.services.top_ups.fail(
+            SERVER, user_id=str(begun.user_id), transaction_id=begun.id
+        )
+
+    async def reverse(self, row: TransactionRow, **changes: Any) -> Booking:
+        arguments: dict[str, Any] = {"user_id": str(row.user_id), "transaction_id": row.id}
+        arguments |= {"if_spent": IfSpent.REFUSE, "idempotency_key": str(uuid4())} | changes
+        return await self.services.reversals.reverse(SERVER, **arguments)
+
+    async def debit(self, user: UserRow, amount: int, **changes: Any) -> Booking:
+        arguments: dict[str, Any] = {"user_id": str(user.id), "amount": amount}
+        arguments |= {"idempotency_key": str(uuid4())} | changes
+        return await self.services.wallet.debit_funds(SERVER, **arguments)
+
+    async def grant(self, user: UserRow, product: ProductRow, **changes: Any) -> Booking:
+        arguments: dict[str, Any] = {"user_id": str(user.id), "product_id": str(product.id)}
+        arguments |= {"quantity": 1, "idempotency_key": str(uuid4())} | changes
+        return await self.services.grants.grant(SERVER, **arguments)
+
+    async def revoke(self, user: UserRow, product: ProductRow, **changes: Any) -> Booking:
+        arguments: dict[str, Any] = {"user_id": str(user.id), "product_id": str(product.id)}
+        arguments |= {"quantity": 1, "idempotency_key": str(uuid4())} | changes
+        return await self.services.grants.revoke(SERVER, **arguments)
+
+    async def delete(self, user: UserRow) -> UserRow:
+        return await self.services.users.delete_user(SERVER, str(user.id))
+
+    async def broken(self) -> dict[str, Sequence[Any]]:
+        """The rows that break an invariant, by its name: none in a sound economy."""
+        findings = await self.services.verification.verify()
+        return {finding.name: finding.broken_rows for finding in findings if finding.broken_rows}
+
+    async def worth(self, user: UserRow) -> tuple[int, int]:
+        """Balance and debt."""
+        [row] = await self.sql('SELECT balance, debt FROM "user" WHERE id = :id', id=user.id)
+        return (row.balance, row.debt)
+
+    async def held(self, user: UserRow, product: ProductRow) -> int:
+        """How many; 0 also of what was never got."""
+        rows = await self.sql(
+            "SELECT quantity FROM inventory WHERE user_id = :user AND product_id = :product",
+            user=user.id,
+            product=product.id,
+        )
+        return sum(row.quantity for row in rows)
+
     async def sql(self, statement: str, **parameters: Any) -> Sequence[Any]:
         """Rows of any statement; what it changes is committed."""
         async with self.services.database.unit_of_work() as session:
@@ -82,4 +151,14 @@ class World:
                 'SELECT user_id, seq, kind, status, amount FROM "transaction" ORDER BY user_id, seq'
             ),
             "claim": await self.sql("SELECT value, kind, user_id FROM claim ORDER BY value, kind"),
+            "owing": [
+                Owing._make(row)
+                for row in await self.sql(
+                    f'SELECT {", ".join(Owing._fields)} FROM "user" ORDER BY id'
+                )
+            ],
+            "settled": await self.sql(
+                'SELECT user_id, seq, settled_seq, failure_code FROM "transaction" '
+                "ORDER BY user_id, seq"
+            ),
         }

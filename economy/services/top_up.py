@@ -12,7 +12,7 @@ from economy.services.access import Actor, Scope, existing_user_id, require_scop
 from economy.services.operations import Booking, TopUp, TopUpSettlement
 from economy.services.posting_queue import PostingQueue
 
-EXPIRED_AT_ONCE = 500
+EXPIRED_AT_ONCE = 64  # a batch: players wait no longer than for each other
 EXPIRY = "system:expiry"  # the actor
 
 
