@@ -56,7 +56,12 @@ class Metrics:
             "Runs of periodic jobs: `outcome` is done, idle (nothing to do) or failed.",
             ["job", "outcome"],
         )
+        self._measure_ledger()
 
+    def text(self) -> bytes:
+        return generate_latest(self._registry)
+
+    def _measure_ledger(self) -> None:
         self.broken_invariants = Gauge(
             "economy_ledger_broken_invariants",
             "What the last verification has found; see `economy verify`.",
@@ -67,6 +72,3 @@ class Metrics:
             "When the last verification had finished; 0: never.",
             registry=self._registry,
         )
-
-    def text(self) -> bytes:
-        return generate_latest(self._registry)

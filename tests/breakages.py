@@ -3,9 +3,7 @@
 from typing import Any, NamedTuple
 
 from economy.models.user import BALANCE_LIMIT
-
-ANNA, BORIS, BOOST, PREMIUM = 1, 2, 1, 2  # the first ids of a fresh database
-NOBODY = 99
+from tests.busy_economy import ANNA, BOOST, BORIS, CLARA, DORA, NOBODY, PREMIUM
 
 
 class Breakage(NamedTuple):
@@ -13,6 +11,12 @@ class Breakage(NamedTuple):
     statements: list[str]
     rows: list[dict[str, Any]]  # with the columns that matter
     others: frozenset[str] = frozenset()  # what is no longer true either
+
+    @property
+    def is_of_journal(self) -> bool:
+        """Whether it edits a row of the journal: then that no longer fits its link, either."""
+        edits = ('UPDATE "transaction"', 'DELETE FROM "transaction"')
+        return any(statement.startswith(edits) for statement in self.statements)
 
 
 def change(table: str, assignment: str, **where: int) -> str:
@@ -42,14 +46,14 @@ BALANCES = [
         "balance_after_is_running_balance",
         [change("transaction", "balance_after = 650", user_id=ANNA, seq=3)],
         [
-            {"user_id": ANNA, "seq": 3, "balance_before": 700, "balance_after": 650},
-            {"user_id": ANNA, "seq": 4, "balance_before": 650, "balance_after": 200},
+            {"user_id": ANNA, "seq": 3, "worth_before": 700, "balance_after": 650},
+            {"user_id": ANNA, "seq": 4, "worth_before": 650, "balance_after": 200},
         ],
     ),
     Breakage(  # a decline repeats it
         "balance_after_is_running_balance",
         [change("transaction", "balance_after = 0", user_id=ANNA, seq=6)],
-        [{"seq": 6, "status": "failed", "balance_before": 200, "balance_after": 0}],
+        [{"seq": 6, "status": "failed", "worth_before": 200, "balance_after": 0}],
     ),
     Breakage(  # it all adds up, but to a debt
         "balance_after_is_running_balance",
@@ -60,6 +64,96 @@ BALANCES = [
         ],
         [{"seq": seq, "balance_after": -300} for seq in (4, 5, 6)],
         frozenset({"balance_in_range"}),
+    ),
+    Breakage(
+        "balance_after_is_running_balance",
+        [change("transaction", "debt_after = 251", user_id=CLARA, seq=13)],
+        [{"seq": 13, "worth_before": -350, "balance_after": 0, "debt_after": 251}],
+    ),
+    Breakage(  # it all adds up, but repays nothing
+        "balance_after_is_running_balance",
+        [change("transaction", "balance_after = 100, debt_after = 350", user_id=CLARA, seq=13)],
+        [{"seq": 13, "balance_after": 100, "debt_after": 350}],
+    ),
+    Breakage(  # what was settled later has its place where it was settled
+        "balance_after_is_running_balance",
+        [change("transaction", "settled_seq = 15", user_id=CLARA, seq=1)],
+        [
+            {"seq": 2, "settled_seq": 4, "worth_before": 0, "balance_after": 400},
+            {"seq": 1, "settled_seq": 15, "worth_before": -250, "balance_after": 400},
+        ],
+        frozenset({"seq_without_gaps"}),
+    ),
+    Breakage(  # so much that taking one from the other overflows
+        "balance_after_is_running_balance",
+        [
+            change(
+                "transaction",
+                f"balance_after = {2**63 - 1}, debt_after = {-(2**63) + 1}",
+                user_id=CLARA,
+                seq=13,
+            )
+        ],
+        [{"seq": 13, "balance_after": 2**63 - 1, "debt_after": -(2**63) + 1}],
+    ),
+]
+
+DEBTS = [
+    Breakage(
+        "debt_only_without_balance",
+        [change("user", "debt = -1", id=BORIS)],
+        [{"user_id": BORIS, "balance": 0, "debt": -1}],
+        frozenset({"balance_is_sum_of_transactions"}),
+    ),
+    Breakage(
+        "debt_only_without_balance",
+        [
+            change(
+                "user", f"balance = balance + {BALANCE_LIMIT}, debt = {BALANCE_LIMIT + 1}", id=ANNA
+            )
+        ],
+        [{"user_id": ANNA, "balance": BALANCE_LIMIT + 200, "debt": BALANCE_LIMIT + 1}],
+        frozenset({"balance_in_range", "balance_is_sum_of_transactions"}),
+    ),
+    Breakage(  # it all adds up, but both at once
+        "debt_only_without_balance",
+        [change("user", "balance = 10, debt = 260", id=CLARA)],
+        [{"user_id": CLARA, "balance": 10, "debt": 260}],
+    ),
+    Breakage(
+        "balance_is_sum_of_transactions",
+        [change("user", "debt = 249", id=CLARA)],
+        [{"user_id": CLARA, "balance": 0, "debt": 249, "sum_of_transactions": -250}],
+    ),
+]
+
+DELETED = [
+    Breakage(
+        "deleted_users_are_nameless",
+        [change("user", "deleted_at = NULL", id=DORA)],
+        [{"user_id": DORA, "username": "deleted:4", "email": "deleted:4", "deleted_at": None}],
+    ),
+    Breakage(
+        "deleted_users_are_nameless",
+        [change("user", "deleted_at = created_at", id=ANNA)],
+        [{"user_id": ANNA, "username": "anna", "email": "anna@example.com"}],
+    ),
+    Breakage(
+        "deleted_users_are_nameless",
+        [
+            change("user", "email = 'dora@example.com'", id=DORA),
+            "UPDATE claim SET value = 'dora@example.com' "
+            "WHERE value = 'deleted:4' AND kind = 'email'",
+        ],
+        [{"user_id": DORA, "username": "deleted:4", "email": "dora@example.com"}],
+    ),
+    Breakage(
+        "deleted_users_are_nameless",
+        [
+            change("user", "username = 'deleted:5'", id=DORA),
+            "UPDATE claim SET value = 'deleted:5' WHERE value = 'deleted:4' AND kind = 'username'",
+        ],
+        [{"user_id": DORA, "username": "deleted:5", "email": "deleted:4"}],
     ),
 ]
 
@@ -99,24 +193,30 @@ QUANTITIES = [
         [change("transaction", "quantity_after = 7", user_id=ANNA, seq=6)],
         [{"user_id": ANNA, "product_id": BOOST, "seq": 6, "quantity_before": 2}],
     ),
+    Breakage(  # granted, and taken again
+        "quantity_after_is_running_quantity",
+        [change("transaction", "quantity_after = 0", user_id=CLARA, seq=9)],
+        [
+            {"seq": 9, "kind": "grant", "quantity_before": 0, "quantity_after": 0},
+            {"seq": 10, "kind": "revocation", "quantity_before": 0, "quantity_after": 0},
+        ],
+    ),
+    Breakage(
+        "quantity_after_is_running_quantity",
+        [change("transaction", "quantity_after = 1", user_id=CLARA, seq=8)],
+        [{"seq": 8, "kind": "reversal", "quantity_before": 1, "quantity_after": 1}],
+    ),
     Breakage(
         "permanent_product_once",
         [change("inventory", "quantity = 2", user_id=ANNA, product_id=PREMIUM)],
-        [{"user_id": ANNA, "product_id": PREMIUM, "quantity": 2, "bought": 1}],
+        [{"user_id": ANNA, "product_id": PREMIUM, "quantity": 2}],
         frozenset({"quantity_is_sum_of_movements"}),
     ),
-    Breakage(  # a decline that becomes a second one
+    Breakage(  # once, in between
         "permanent_product_once",
-        [change("transaction", "status = 'completed', failure_code = NULL", user_id=ANNA, seq=5)],
-        [{"user_id": ANNA, "product_id": PREMIUM, "quantity": 1, "bought": 2}],
-        frozenset(
-            {
-                "balance_is_sum_of_transactions",
-                "balance_after_is_running_balance",
-                "quantity_is_sum_of_movements",
-                "quantity_after_is_running_quantity",
-            }
-        ),
+        [change("transaction", "quantity_after = 2", user_id=CLARA, seq=9)],
+        [{"user_id": CLARA, "product_id": PREMIUM, "quantity": 2}],
+        frozenset({"quantity_after_is_running_quantity"}),
     ),
     Breakage(
         "inventory_has_user_and_product",
@@ -176,6 +276,25 @@ CLAIMS = [
             {"user_id": BORIS, "transactions": 0, "claims": 1},
         ],
     ),
+    Breakage(  # of a pending one
+        "external_references_are_claimed",
+        ["DELETE FROM claim WHERE value = 'pay-3'"],
+        [{"external_reference": "pay-3", "user_id": CLARA, "transactions": 1, "claims": 0}],
+    ),
+    Breakage(  # of one that has failed: it is free
+        "external_references_are_claimed",
+        [
+            "INSERT INTO claim (value, kind, user_id) "
+            f"VALUES ('pay-2', 'external_reference', {CLARA})"
+        ],
+        [{"external_reference": "pay-2", "user_id": CLARA, "transactions": 0, "claims": 1}],
+    ),
+    Breakage(  # by a pending one
+        "one_transaction_per_external_reference",
+        [change("transaction", "external_reference = 'order-1'", user_id=CLARA, seq=14)],
+        [{"external_reference": "order-1", "transactions": 2, "greatest_user_id": CLARA}],
+        frozenset({"external_references_are_claimed"}),
+    ),
 ]
 
-HOLDING_BREAKAGES = [*BALANCES, *QUANTITIES, *CLAIMS]
+HOLDING_BREAKAGES = [*BALANCES, *DEBTS, *DELETED, *QUANTITIES, *CLAIMS]

@@ -22,10 +22,19 @@ async def readiness(client: httpx.AsyncClient) -> tuple[int, Any]:
     return response.status_code, response.json()
 
 
-OK = (200, {"status": "ok", "database": "ok", "cache": "ok"})
-DEGRADED = (200, {"status": "degraded", "database": "ok", "cache": "unavailable"})
-UNAVAILABLE = (503, {"status": "unavailable", "database": "unavailable", "cache": "ok"})
-ALONE = (503, {"status": "unavailable", "database": "unavailable", "cache": "unavailable"})
+def answer(code: int, status: str, database: str, cache: str) -> tuple[int, Any]:
+    return code, {
+        "status": status,
+        "database": database,
+        "cache": cache,
+        "ledger": "not verified",
+    }
+
+
+OK = answer(200, "ok", "ok", "ok")
+DEGRADED = answer(200, "degraded", "ok", "unavailable")
+UNAVAILABLE = answer(503, "unavailable", "unavailable", "ok")
+ALONE = answer(503, "unavailable", "unavailable", "unavailable")
 
 
 async def test_healthy(client: httpx.AsyncClient) -> None:
@@ -63,7 +72,8 @@ async def test_degraded_without_redis(
 ) -> None:
     """Everything is answered, from the database."""
     redis_url, stack = own_redis
-    async with open_shop(Settings(database_url=database_url, redis_url=redis_url)) as shop:
+    settings = Settings(database_url=database_url, redis_url=redis_url, jobs_in_server=False)
+    async with open_shop(settings) as shop:
         anna = shop.player(shop.world.anna)
         await shop.world.credit(shop.world.anna, 1_000)
         assert await readiness(shop.client) == OK
@@ -82,7 +92,7 @@ async def test_unavailable_without_the_database(
     own_postgres: PostgresServer, own_redis: tuple[str, contextlib.ExitStack]
 ) -> None:
     redis_url, stack = own_redis
-    settings = Settings(database_url=own_postgres.url, redis_url=redis_url)
+    settings = Settings(database_url=own_postgres.url, redis_url=redis_url, jobs_in_server=False)
     async with open_shop(settings) as shop:
         assert await readiness(shop.client) == OK
         assert own_postgres.cluster is not None
@@ -94,6 +104,43 @@ async def test_unavailable_without_the_database(
         assert (await shop.client.get("/metrics")).status_code == 200
         own_postgres.cluster.start()
         assert await readiness(shop.client) == DEGRADED
+
+
+@pytest.mark.parametrize("needs_sound_ledger", [False, True])
+async def test_ready_tells_what_the_last_verification_has_found(
+    database_url: str, needs_sound_ledger: bool
+) -> None:
+    settings = Settings(
+        database_url=database_url,
+        jobs_in_server=False,
+        ready_needs_sound_ledger=needs_sound_ledger,
+    )
+    async with open_shop(settings) as shop:
+        verification = shop.services.verification
+        assert (await readiness(shop.client))[0] == 200  # nobody knows: that is no reason
+        assert await ledger(shop.client) == ("not verified", 0, 0)
+        first = await verification.verify_and_record()
+        assert await ledger(shop.client) == ("sound", 0, first.finished_at.timestamp())
+        await shop.world.sql('UPDATE "user" SET balance = 1 WHERE id = 1')
+        assert (await ledger(shop.client))[0] == "sound"  # nobody has looked since
+        second = await verification.verify_and_record()
+        code, body = await readiness(shop.client)
+        assert (code, body["status"]) == (
+            (503, "unavailable") if needs_sound_ledger else (200, "ok")
+        )
+        assert await ledger(shop.client) == ("broken", 1, second.finished_at.timestamp())
+        await shop.world.sql('UPDATE "user" SET balance = 0 WHERE id = 1')
+        await verification.verify_and_record()
+        assert (await readiness(shop.client))[0] == 200
+        assert (await ledger(shop.client))[:2] == ("sound", 0)
+
+
+async def ledger(client: httpx.AsyncClient) -> tuple[str, float, float]:
+    """What readiness says of it, and then the metrics: how much is broken, and as of when."""
+    _, body = await readiness(client)
+    [broken] = (await figures(client, "economy_ledger_broken_invariants")).values()
+    [at] = (await figures(client, "economy_ledger_verified_timestamp_seconds")).values()
+    return body["ledger"], broken, at
 
 
 async def figures(client: httpx.AsyncClient, name: str) -> dict[str, float]:
