@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 PIP    := $(PYTHON) -m pip --python $(VENV)/bin/python --disable-pip-version-check
 
-.PHONY: run test check format migrate migration bench bench-popular bench-verify bench-contention bench-hostile fuzz audit lock clean
+.PHONY: run test check format migrate migration bench bench-popular bench-verify bench-contention bench-hostile fuzz torture audit lock clean
 
 run: $(VENV)/.runtime
 	$(VENV)/bin/economy migrate
@@ -75,9 +75,10 @@ audit: $(VENV)/.dev
 fuzz: $(VENV)/.dev
 	TEST_FUZZ_SECONDS=$(or $(seconds),120) $(VENV)/bin/pytest --timeout=1000 tests/test_fuzz.py
 
-# Crashes of every kind under load, and the long model-based run. ROUNDS=50 and a SEED of its own.
+# Crashes of every kind under load, then the long model-based run: ROUNDS (50), SEED, EXAMPLES (200).
 torture: $(VENV)/.dev
-	$(VENV)/bin/python -m tests.torture --rounds $(or $(ROUNDS),50) $(addprefix --seed ,$(SEED))
+	$(VENV)/bin/python -m tests.torture --rounds $(or $(ROUNDS),50) $(addprefix --seed ,$(SEED)) \
+		$(addprefix --examples ,$(EXAMPLES))
 
 # How long hostile GraphQL documents take to be refused.
 bench-hostile: $(VENV)/.dev

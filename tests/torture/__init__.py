@@ -1,0 +1,1 @@
+"""Crashes of every kind under load: `make torture`, and in short `tests/test_torture.py`."""
