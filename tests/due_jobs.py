@@ -21,6 +21,7 @@ from economy.repositories.tables import table_of
 
 GENERATION = f"{PREFIX}:{INVENTORY}:generation"
 MARK = "economy-tests:mark"
+MARKED = [job for job in Job if job is not Job.EXPIRE_TOP_UPS]  # how far they are is written down
 
 
 def midnight() -> datetime:
@@ -105,4 +106,5 @@ async def all_are_done(database: Database) -> bool:
         Job.RESET_INVENTORY_CACHE: today,
         Job.COUNT_PURCHASES: hour,
         Job.DELETE_EXPIRED: today,
+        Job.VERIFY: today,
     }

@@ -29,7 +29,8 @@ async def journal_of(services: Services, user: UserRow) -> list[TransactionRow]:
 def journal_row(row: TransactionRow, *, hashed: list[object], **expected: Any) -> TransactionRow:
     """What `row` must equal: its id and time are its own, all else is told by the test.
 
-    `hashed` is the input in its canonical form; a column that is not told is empty.
+    `hashed` is the input in its canonical form; a column that is not told is empty, or as it is
+    where there are no debts and nothing is pending.
     """
     # written out here, not called: stored hashes must stay comparable for ever
     canonical = json.dumps(hashed, separators=(",", ":"), ensure_ascii=False)
@@ -38,6 +39,9 @@ def journal_row(row: TransactionRow, *, hashed: list[object], **expected: Any) -
         "created_at": row.created_at,
         "completed_at": row.created_at,
         "request_hash": hashlib.sha256(canonical.encode()).digest(),
+        "debt_after": 0,
+        "settled_seq": row.seq,
+        "hash": row.hash,  # `verify` walks along all links
     }
     return TransactionRow(**(values | expected))
 
@@ -75,3 +79,8 @@ async def one_decline(world: World, user: UserRow) -> AsyncIterator[None]:
     assert [(row.user_id, row.status) for row in added] == [(user.id, "failed")]
     assert after["inventory"] == before["inventory"]
     assert after["claim"] == before["claim"]
+    [settled] = [row for row in after["settled"] if row not in before["settled"]]
+    assert settled[:3] == (user.id, added[0].seq, added[0].seq)
+    for now, then in zip(after["owing"], before["owing"], strict=True):
+        assert (now.chain_hash != then.chain_hash) == (now.id == user.id)
+        assert now._replace(chain_hash=b"") == then._replace(chain_hash=b"")

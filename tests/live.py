@@ -16,6 +16,8 @@ import httpx
 
 ECONOMY = Path(sys.executable).parent / "economy"
 TIMEOUT = 60.0
+# what `economy verify` says on the error output: all that there is of the bar without a terminal
+PROGRESS = "rows examined\n"
 ADDRESS = re.compile(r"Uvicorn running on (http://\S+)")
 # A process of its own sets what makes it die with its parent, and then becomes the command.
 LAUNCHER = """

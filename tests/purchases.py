@@ -18,7 +18,7 @@ from economy.models.analytics import PurchaseHour
 from economy.models.columns import Instant
 from economy.models.product import Product
 from economy.models.transaction import Transaction
-from economy.models.user import User
+from economy.models.user import NO_HISTORY, User
 from economy.repositories.job import job_done_until
 from economy.repositories.tables import table_of
 from economy.services.analytics import AnalyticsService
@@ -52,14 +52,17 @@ def purchase(product_id: int, at: datetime) -> Row:
     row |= {"status": "completed", "product_id": product_id, "quantity": 1, "amount": 5}
     row |= {"balance_after": 0, "quantity_after": 1, "failure_code": None, "actor": "player:1"}
     row |= {"idempotency_key": None, "request_hash": b"hash", "external_reference": None}
+    row |= {"debt_after": 0, "target_id": None, "shortfall": None, "settled_seq": number}
+    row |= {"hash": b"link", "settled_hash": None}
     return row | {"created_at": at, "completed_at": at}
 
 
 DECLINED = {"status": "failed", "failure_code": "INSUFFICIENT_FUNDS"}
-PENDING = {"status": "pending", "balance_after": None, "completed_at": None}
 TOP_UP = {"kind": "top_up", "product_id": None, "quantity": None, "quantity_after": None}
-USE = {"kind": "use", "amount": 0}
-OTHERS: list[Row] = [DECLINED, PENDING, TOP_UP, USE]
+PENDING = TOP_UP | {"status": "pending", "balance_after": None, "completed_at": None}
+PENDING |= {"debt_after": None, "settled_seq": None}
+USE, GRANT = {"kind": "use", "amount": 0}, {"kind": "grant", "amount": 0}
+OTHERS: list[Row] = [DECLINED, PENDING, TOP_UP, USE, GRANT]
 
 
 def nine_days(dice: random.Random, until: datetime, count: int) -> list[Row]:
@@ -78,7 +81,8 @@ def nine_days(dice: random.Random, until: datetime, count: int) -> list[Row]:
 async def write_catalogue(session: AsyncSession) -> None:
     at = datetime.now(UTC)
     user = {"id": ANNA, "username": "anna", "email": "anna@example.com", "balance": 0}
-    await session.execute(insert(table_of(User)), [user | {"last_seq": 0, "created_at": at}])
+    user |= {"last_seq": 0, "created_at": at, "debt": 0, "chain_hash": NO_HISTORY}
+    await session.execute(insert(table_of(User)), [user])
     product = {"description": "", "price": 5, "type": "consumable", "is_active": True}
     await session.execute(
         insert(table_of(Product)),

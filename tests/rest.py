@@ -39,12 +39,15 @@ def instant(moment: datetime) -> str:
 
 def transaction_of(row: TransactionRow, **expected: Any) -> dict[str, Any]:
     """A completed one; its id and time are its own, the rest is told by the test."""
-    shown = {"id": str(row.id), "status": "completed", "failure_code": None}
-    return shown | {"created_at": instant(row.created_at)} | expected
+    shown: dict[str, Any] = {"id": str(row.id), "status": "completed", "failure_code": None}
+    shown |= {"debt_after": 0, "target_id": None, "shortfall": None}
+    at = instant(row.created_at)
+    return shown | {"created_at": at, "completed_at": at} | expected
 
 
 def user_of(row: UserRow, *, balance: int, email: str | None = None) -> dict[str, Any]:
     shown = {"id": row.id, "username": row.username, "email": email or row.email}
+    shown |= {"debt": 0, "deleted_at": None}
     return shown | {"balance": balance, "created_at": instant(row.created_at)}
 
 

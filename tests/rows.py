@@ -34,13 +34,22 @@ def transaction(number: int, **changes: str) -> Row:
     row |= {"balance_after": "0", "quantity_after": "1", "failure_code": "NULL"}
     row |= {"actor": "'player:1'", "idempotency_key": f"'key-{number}'", "request_hash": "'hash'"}
     row |= {"external_reference": "NULL", "created_at": NOW, "completed_at": NOW}
+    row |= {"debt_after": "0", "target_id": "NULL", "shortfall": "NULL"}
+    row |= {"settled_seq": str(number), "hash": "'link'", "settled_hash": "NULL"}
     return row | changes
 
 
-PENDING = {"status": "'pending'", "balance_after": "NULL", "completed_at": "NULL"}
+WITHOUT_PRODUCT = {"product_id": "NULL", "quantity": "NULL", "quantity_after": "NULL"}
+TOP_UP = WITHOUT_PRODUCT | {"kind": "'top_up'"}
+PENDING = TOP_UP | {"status": "'pending'", "balance_after": "NULL", "completed_at": "NULL"}
+PENDING |= {"debt_after": "NULL", "settled_seq": "NULL"}
+SETTLED_LATER = TOP_UP | {"settled_seq": "13", "settled_hash": "'settled link'"}
 FAILED = {"status": "'failed'", "failure_code": "'INSUFFICIENT_FUNDS'"}
+REVERSAL = {"kind": "'reversal'", "target_id": uuid(1), "shortfall": "0"}
+FAILED_REVERSAL = REVERSAL | FAILED | {"shortfall": "NULL"}
+TOO_LATE = FAILED | WITHOUT_PRODUCT | {"kind": "'top_up_settlement'", "target_id": uuid(11)}
 USER = {"username": "'anna'", "email": "'anna@example.com'", "balance": "0", "last_seq": "0"}
-USER |= {"created_at": NOW}
+USER |= {"created_at": NOW, "debt": "0", "chain_hash": "'link'", "deleted_at": "NULL"}
 PRODUCT = {"name": "'Boost'", "description": "''", "price": "100", "type": "'consumable'"}
 PRODUCT |= {"is_active": "true", "created_at": NOW}
 ITEM = {"product_id": "1", "product_type": "'consumable'", "quantity": "1", "purchased_at": NOW}
@@ -48,6 +57,8 @@ KEY = {"key_hash": "'hash'", "scopes": "''", "created_at": NOW}
 PROGRESS = {"job": "'count'", "done_until": NOW}
 HOUR = {"hour": NOW, "product_id": "1", "purchases": "1"}
 PERMANENT = {"product_id": "2", "product_type": "'permanent'"}
+VERIFICATION = {"started_at": NOW, "finished_at": LATER, "transactions": "5"}
+VERIFICATION |= {"broken_invariants": "0"}
 
 PRESENT: list[tuple[str, Row]] = [
     ("user", {"id": "1"} | USER),
@@ -60,8 +71,11 @@ PRESENT: list[tuple[str, Row]] = [
     ("transaction", transaction(1)),
     ("transaction", transaction(2, **FAILED)),
     ("transaction", transaction(3, **PENDING)),
+    ("transaction", transaction(11, **SETTLED_LATER)),
+    ("transaction", transaction(12, **REVERSAL)),
     ("job_progress", PROGRESS),
     ("purchase_hour", HOUR),
+    ("verification", VERIFICATION),
 ]
 # One more row for each table, without fault.
 GOOD: dict[str, Row] = {
@@ -73,6 +87,23 @@ GOOD: dict[str, Row] = {
     "transaction": transaction(4),
     "job_progress": PROGRESS | {"job": "'reset'"},
     "purchase_hour": HOUR | {"hour": LATER},
+    "verification": VERIFICATION | {"started_at": LATER},
+}
+# Rows of all kinds, without fault.
+GOOD_TRANSACTIONS: dict[str, Row] = {
+    "pending": PENDING,
+    "settled later": SETTLED_LATER | {"settled_seq": "14"},
+    "failed later": SETTLED_LATER | FAILED | {"settled_seq": "14"},
+    "too late": TOO_LATE,
+    "in debt": TOP_UP | {"debt_after": str(2**53 - 1)},
+    "debit": WITHOUT_PRODUCT | {"kind": "'debit'"},
+    "grant": {"kind": "'grant'", "amount": "0"},
+    "revocation": {"kind": "'revocation'", "amount": "0"},
+    "reversal of another": REVERSAL | {"target_id": uuid(11)},
+    "reversal of nothing that is left": REVERSAL
+    | {"target_id": uuid(11), "quantity": "0", "shortfall": "100"},
+    "reversal again": FAILED_REVERSAL,
+    "refused reversal of no quantity": FAILED_REVERSAL | {"quantity": "0"},
 }
 
 

@@ -13,7 +13,7 @@ from economy.services import bounds
     ("check", "field", "least", "most"),
     [
         (bounds.check_quantity, "quantity", 1, 1_000),
-        (partial(bounds.check_top_up, limit=250), "amount", 1, 250),
+        (partial(bounds.check_amount, limit=250), "amount", 1, 250),
         (bounds.check_expected_price, "expected_price", 0, 2**53 - 1),
         (bounds.check_price, "price", 0, 10**12),
         (bounds.check_page, "first", 1, 100),

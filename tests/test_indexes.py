@@ -21,46 +21,12 @@ from economy.repositories.inventory import items_held
 from economy.repositories.job import NEVER
 from economy.repositories.posting_rows import Changes, Wanted
 from economy.repositories.server_key import find_server_key
-from economy.repositories.transaction import newest_transactions
+from economy.repositories.transaction import newest_transactions, pending_top_ups
 from economy.repositories.user import user_id_by_username, users_by_id
 from economy.settings import Settings
+from tests.grown_economy import HISTORY, grow
 from tests.servers import PostgresServer, create_database, drop_database
 
-USERS, ACTIVE_USERS, HISTORY = 10_000, 2_000, 40
-# Ninety days of a small game: statistics as in production, so the planner's choice is the same.
-GROWN = f"""
-INSERT INTO "user" (id, username, email, balance, last_seq, created_at)
-SELECT n, 'player' || n, 'player' || n || '@example.com', 1000, {HISTORY}, now()
-FROM generate_series(1, {USERS}) AS n;
-INSERT INTO claim (value, kind, user_id)
-SELECT 'player' || n || suffix, kind, n
-FROM generate_series(1, {USERS}) AS n,
-    (VALUES ('', 'username'), ('@example.com', 'email')) AS kinds (suffix, kind);
-INSERT INTO product (id, name, description, price, type, is_active, created_at)
-SELECT n, 'product ' || n, '', n, 'consumable', true, now() FROM generate_series(1, 100) AS n;
-INSERT INTO inventory (user_id, id, product_id, product_type, quantity, purchased_at)
-SELECT u, gen_random_uuid(), u % 90 + n, 'consumable', n % 5, now()
-FROM generate_series(1, {ACTIVE_USERS}) AS u, generate_series(1, 10) AS n;
-INSERT INTO transaction (user_id, id, seq, kind, status, product_id, quantity, amount,
-    balance_after, quantity_after, failure_code, actor, idempotency_key, request_hash,
-    created_at, completed_at)
-SELECT u, gen_random_uuid(), n, kind, CASE WHEN is_failed THEN 'failed' ELSE 'completed' END,
-    CASE WHEN is_of_product THEN (u * 7 + n) % 100 + 1 END, CASE WHEN is_of_product THEN 1 END, 10,
-    1000, CASE WHEN is_of_product THEN 1 END, CASE WHEN is_failed THEN 'INSUFFICIENT_FUNDS' END,
-    'player:' || u, 'key-' || n, sha256('input'), at, at
-FROM generate_series(1, {HISTORY}) AS n, generate_series(1, {ACTIVE_USERS}) AS u,
-    LATERAL (SELECT now() - random() * interval '90 days' AS at, n % 10 = 0 AS is_failed,
-        n % 4 <> 0 AS is_of_product,
-        (ARRAY['top_up', 'purchase', 'use', 'purchase'])[n % 4 + 1] AS kind) AS drawn;
-INSERT INTO server_key (id, key_hash, scopes, created_at)
-SELECT gen_random_uuid(), sha256(n::text::bytea), 'read:any', now()
-FROM generate_series(1, 1000) AS n;
-INSERT INTO purchase_hour (hour, product_id, purchases)
-SELECT hour, n, n FROM generate_series(1, 100) AS n, generate_series(
-    date_trunc('hour', now()) - interval '8 days',
-    date_trunc('hour', now()) - interval '2 hours', interval '1 hour') AS hour;
-ANALYZE;
-"""
 PLAYER, BATCH = [7], list(range(101, 165))
 NOW = datetime.now(UTC)
 WEEK_AGO = NOW - timedelta(days=7)
@@ -90,23 +56,24 @@ def popular_products(counted_until: datetime) -> Use:
 def lock_and_find(user_ids: list[int]) -> Use:
     wanted = Wanted(
         user_ids=user_ids,
-        product_ids=[3, 4],
         items=[(user_id, 3) for user_id in user_ids],
         keys=[(user_id, "purchase", "key-5") for user_id in user_ids],
         references=[(f"receipt-{user_id}", user_id) for user_id in user_ids],
+        targets=[(user_id, UUID(int=user_id)) for user_id in user_ids],
     )
     return lambda session: posting_postgres.lock_and_find(session, wanted)
 
 
 def write(user_ids: list[int]) -> Use:
     purchase = ("purchase", "completed", 1, 1, 10, 990, 1, None, "player:7", None, b"hash", None)
+    end = (NOW, NOW, 0, None, None, HISTORY + 1, b"link", None)
+    rows = [TransactionRow(id_, UUID(int=id_), HISTORY + 1, *purchase, *end) for id_ in user_ids]
     changes = Changes(
         users=[UserRow(id_, "", "", 990, HISTORY + 1, NOW) for id_ in user_ids],
         items=[InventoryRow(id_, UUID(int=id_), 1, "consumable", 1, NOW) for id_ in user_ids],
-        transactions=[
-            TransactionRow(id_, UUID(int=id_), HISTORY + 1, *purchase, NOW, NOW) for id_ in user_ids
-        ],
-        unused_references=[f"receipt-{id_}" for id_ in user_ids],
+        written=rows,
+        settled=[row._replace(id=UUID(int=0)) for row in rows],
+        unclaimed_references=[f"receipt-{id_}" for id_ in user_ids],
     )
     return lambda session: posting_postgres.write(session, changes)
 
@@ -121,10 +88,12 @@ HISTORY_OF_USER = "uq_transaction_user_id_seq"
 REPLAY = "uq_transaction_user_id_kind_idempotency_key"
 PURCHASES = "ix_transaction_completed_purchase"
 INDEX_SCANS = {"Index Scan", "Index Only Scan", "Bitmap Index Scan"}
-# users, claims, products (so few that it may as well read them all), items, replays
-FIND = [{"user_pkey"}, set(), set(), {INVENTORY_OF_USER}, {REPLAY}]
-# users, items, transactions, claims
-WRITE = [{"user_pkey"}, {INVENTORY_OF_USER}, set(), {"pk_claim"}]
+# users, claims, targets, their reversals, products (so few that it may as well read them all),
+# items, replays
+FIND = [{"user_pkey"}, set(), {"pk_transaction"}, {"uq_transaction_reversal"}]
+FIND += [set(), {INVENTORY_OF_USER}, {REPLAY}]
+# users, items, transactions written, transactions settled, claims
+WRITE = [{"user_pkey"}, {INVENTORY_OF_USER}, set(), {"pk_transaction"}, {"pk_claim"}]
 # what is run, and the indexes that each of its statements uses
 CASES: dict[str, tuple[Use, list[set[str]]]] = {
     "inventory": (items(PLAYER), [{INVENTORY_OF_USER}]),
@@ -149,6 +118,10 @@ CASES: dict[str, tuple[Use, list[set[str]]]] = {
     "posting many: write": (write(BATCH), WRITE),
     "lost commit of one": (look_up(PLAYER), [{"user_pkey"}, {"pk_transaction"}]),
     "lost commit of many": (look_up(BATCH), [{"user_pkey"}, {"pk_transaction"}]),
+    "expiry": (
+        lambda session: pending_top_ups(session, before=NOW, limit=500),
+        [{"ix_transaction_pending"}],
+    ),
 }
 
 
@@ -159,12 +132,6 @@ def grown_url(postgres: PostgresServer, worker_id: str) -> Iterator[str]:
     asyncio.run(grow(postgres.database_url(name)))
     yield postgres.database_url(name)
     asyncio.run(drop_database(postgres, name))
-
-
-async def grow(url: str) -> None:
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-    await connection.execute(GROWN)
-    await connection.close()
 
 
 @pytest.fixture

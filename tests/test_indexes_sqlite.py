@@ -16,17 +16,17 @@ from economy.repositories.inventory import items_held
 from economy.repositories.job import NEVER
 from economy.repositories.posting_rows import Wanted
 from economy.repositories.server_key import find_server_key
-from economy.repositories.transaction import newest_transactions
+from economy.repositories.transaction import newest_transactions, pending_top_ups
 from economy.repositories.user import user_id_by_username
 from economy.settings import Settings
 
 Use = Callable[[AsyncSession], Awaitable[object]]
 WANTED = Wanted(
     user_ids=[1, 2],
-    product_ids=[1],
     items=[(1, 1), (2, 1)],
     keys=[(1, "purchase", "a"), (2, "use", "b")],
     references=[],
+    targets=[(1, UUID(int=1)), (2, UUID(int=2))],
 )
 NOW = datetime.now(UTC)
 
@@ -74,10 +74,16 @@ CASES: dict[str, tuple[Use, list[str]]] = {
         lambda session: posting_sqlite.lock_and_find(session, WANTED),
         [
             "user (rowid=?)",
+            "transaction (user_id=? AND id=?)",
             "product (rowid=?)",
             "inventory (user_id=? AND product_id=?)",
             "transaction (user_id=? AND kind=? AND idempotency_key=?)",
+            "transaction (user_id=? AND target_id=?)",
         ],
+    ),
+    "expiry": (
+        lambda session: pending_top_ups(session, before=NOW, limit=500),
+        ["transaction (created_at<?)"],
     ),
     "lost commit": (
         lambda session: posting_sqlite.lock_and_find_transactions(session, [(1, UUID(int=1))]),

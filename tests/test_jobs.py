@@ -1,26 +1,23 @@
 """Periodic jobs: what is due is done once, by whoever comes first; what failed is due still."""
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from economy import jobs as jobs_module
 from economy.bootstrap import open_services
 from economy.database import Database
-from economy.jobs import Job, run_jobs
+from economy.jobs import Job
 from economy.metrics import Metrics
 from economy.repositories.job import NEVER
 from economy.services import Services
 from economy.settings import Settings
 from tests.due_jobs import midnight, progress, runs, set_progress, until, watched_resets
 from tests.purchases import WEEK, counts_in, hour_of
-from tests.rival import open_rival
 from tests.servers import RedisServer, own_redis_server
 from tests.sql_counter import recorded_sql
 from tests.world import SERVER, World
@@ -192,88 +189,3 @@ async def test_what_failed_is_due_still(settings: Settings, job: Job) -> None:
         assert await services.jobs.run(job) is True
         assert (await progress(services.database))[job] >= midnight() - timedelta(hours=1)
         assert runs(metrics) == {(job, "failed"): 2, (job, "done"): 1}
-
-
-@asynccontextmanager
-async def running_jobs(services: Services, *, every_seconds: float) -> AsyncIterator[None]:
-    running = asyncio.create_task(run_jobs(services.jobs.run, every_seconds=every_seconds))
-    try:
-        yield
-    finally:
-        assert not running.done()
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-
-
-async def test_a_failing_job_does_not_stop_the_others(
-    settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
-    metrics = Metrics()
-    async with open_services(settings, metrics) as services:
-        await execute(services.database, HIDE)
-
-        async def has_failed_twice() -> bool:
-            return all(runs(metrics).get((job, "failed"), 0) >= 2 for job in (COUNT, DELETE))
-
-        async def is_done() -> bool:
-            return {(job, "done") for job in Job} <= runs(metrics).keys()
-
-        async with running_jobs(services, every_seconds=0.05):
-            await until(has_failed_twice)
-            failed = {job: runs(metrics)[job, "failed"] for job in (COUNT, DELETE)}
-            logged = [record.getMessage() for record in caplog.records]
-            assert len(logged) == sum(failed.values())
-            for job, count in failed.items():
-                assert logged.count(f"the job {job} failed: it is tried again") == count
-            assert (await progress(services.database))[RESET] == midnight()
-            await execute(services.database, SHOW)
-            await until(is_done)
-        assert {record.levelno for record in caplog.records} == {logging.ERROR}
-        assert all(record.exc_info for record in caplog.records)
-        assert (await progress(services.database)).keys() == set(Job)
-
-
-async def test_jobs_run_at_start_and_end_when_cancelled(settings: Settings) -> None:
-    metrics = Metrics()
-    async with open_services(settings, metrics) as services:
-
-        async def is_done() -> bool:
-            return runs(metrics) == {(job, "done"): 1 for job in Job}
-
-        async with running_jobs(services, every_seconds=3600):
-            await until(is_done)
-        assert runs(metrics) == {(job, "done"): 1 for job in Job}
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-async def test_a_job_that_hangs_is_cut_short(
-    settings: Settings,
-    database_url: str,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(jobs_module, "TIME_LIMIT_SECONDS", 0.5)
-    metrics = Metrics()
-    async with open_services(settings, metrics) as services, open_rival(database_url) as rival:
-        await set_progress(services.database, COUNT, NEVER)
-        async with rival.connection.transaction():
-            await rival.connection.execute(
-                "SELECT 1 FROM job_progress WHERE job = $1 FOR UPDATE", COUNT
-            )
-
-            async def is_last_done() -> bool:
-                return (DELETE, "done") in runs(metrics)
-
-            async with running_jobs(services, every_seconds=3600):
-                await until(is_last_done)
-            await rival.until_waiting(0)
-        assert runs(metrics) == {
-            (RESET, "done"): 1,
-            (COUNT, "failed"): 1,
-            (DELETE, "done"): 1,
-        }
-        [record] = caplog.records
-        assert record.getMessage() == f"the job {COUNT} failed: it is tried again"
-        assert (await progress(services.database))[COUNT] == NEVER
-        assert await services.jobs.run(COUNT) is True

@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,26 +12,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from economy.database import Database
 from economy.migrate import alembic_config, is_migrated, migrate
-from economy.settings import Settings
+from tests.migrating import count, execute, opened, rows_of, schema, upgrade
 from tests.migration_drift import differences
 from tests.servers import PostgresServer, create_database, drop_database
 
-POSTGRES_SCHEMA = """
-SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default)
-FROM information_schema.columns WHERE table_schema = 'public'
-UNION ALL SELECT format('%s %s', relkind, relname) FROM pg_class
-WHERE relnamespace = 'public'::regnamespace
-UNION ALL SELECT pg_get_constraintdef(oid) || ' ' || conname FROM pg_constraint
-WHERE connamespace = 'public'::regnamespace
-UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
-UNION ALL SELECT definition FROM pg_views WHERE schemaname = 'public'
-UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
-UNION ALL SELECT 'type ' || typname FROM pg_type WHERE typnamespace = 'public'::regnamespace
-"""
-SQLITE_SCHEMA = "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_schema"
 ALEMBIC = "alembic_version"
 SOMEBODY = """INSERT INTO "user" (id, username, email, balance, last_seq, created_at)
 VALUES (1, 'anna', 'anna@example.com', 7, 1, '2026-11-23 12:00:00')"""
@@ -40,45 +24,14 @@ TOP_UP = """INSERT INTO "transaction" (user_id, id, seq, kind, status, amount, b
     actor, request_hash, created_at, completed_at)
 VALUES (1, '00000000000000000000000000000001', 1, 'top_up', 'completed', 7, 7, 'server:1', 'h',
     '2026-11-23 12:00:00', '2026-11-23 12:00:00')"""
+TOP_UP_OF_NOW = TOP_UP.replace("completed_at)", "completed_at, debt_after, settled_seq, hash)")
+TOP_UP_OF_NOW = TOP_UP_OF_NOW.removesuffix(")") + ", 0, 1, 'link')"
+BEFORE_LIFE = "2026_11_23_1619"  # before the whole life of a transaction
 SOMETHING = """INSERT INTO product (id, name, description, price, type, is_active, created_at)
 VALUES (1, 'boost', '', 100, 'consumable', true, '2026-11-23 12:00:00')"""
 COUNTED = "INSERT INTO purchase_hour VALUES ('2026-11-23 12:00:00', 1, 5)"
 PROGRESS = "INSERT INTO job_progress VALUES ('count_purchases', '2026-11-23 12:00:00')"
 OLD_TABLES, COUNTS = ("user", "transaction"), ("job_progress", "purchase_hour")
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Database]:
-    database = Database(Settings(database_url=url))
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
-async def execute(url: str, *statements: str) -> None:
-    async with opened(url) as database, database.unit_of_work() as session:
-        for statement in statements:
-            await session.execute(text(statement))
-
-
-async def schema(url: str) -> list[str]:
-    """Everything that is defined in the database, in the database's own words."""
-    statement = SQLITE_SCHEMA if url.startswith("sqlite") else POSTGRES_SCHEMA
-    async with opened(url) as database, database.unit_of_work() as session:
-        return sorted(str(line) for line in await session.scalars(text(statement)))
-
-
-async def count(url: str, table: str) -> int:
-    return len((await rows_of(url, table))[table])
-
-
-async def rows_of(url: str, *tables: str) -> dict[str, list[str]]:
-    async with opened(url) as database, database.unit_of_work() as session:
-        return {
-            table: [repr(row) for row in await session.execute(text(f'SELECT * FROM "{table}"'))]
-            for table in tables
-        }
 
 
 @pytest.fixture
@@ -115,7 +68,7 @@ async def test_up_down_up(empty_url: str) -> None:
     async with opened(empty_url) as database:
         await migrate(database)
         first = await schema(empty_url)
-        await execute(empty_url, SOMEBODY, TOP_UP)  # rows do not hold up the way down
+        await execute(empty_url, SOMEBODY, TOP_UP_OF_NOW)  # rows do not hold up the way down
 
         await migrate(database, "base")
         left = [line for line in await schema(empty_url) if ALEMBIC not in line]
@@ -130,14 +83,12 @@ async def test_up_down_up(empty_url: str) -> None:
 async def test_rows_of_before_survive_the_counts_of_purchases(empty_url: str) -> None:
     """Up, down and up again; the counts are derived, and go on the way down."""
     async with opened(empty_url) as database:
-        async with database.unit_of_work() as session:
-            connection = await session.connection()
-            await connection.run_sync(lambda to: command.upgrade(alembic_config(to), "0001"))
+        await upgrade(database, "0001")
         before = await schema(empty_url)
         await execute(empty_url, SOMEBODY, TOP_UP)
         rows = await rows_of(empty_url, *OLD_TABLES)
         assert [len(found) for found in rows.values()] == [1, 1]
-        await migrate(database)
+        await upgrade(database, BEFORE_LIFE)
         after = await schema(empty_url)
         assert await rows_of(empty_url, *OLD_TABLES, *COUNTS) == rows | {
             table: [] for table in COUNTS
@@ -146,7 +97,7 @@ async def test_rows_of_before_survive_the_counts_of_purchases(empty_url: str) ->
         await migrate(database, "0001")
         assert await schema(empty_url) == before
         assert await rows_of(empty_url, *OLD_TABLES) == rows
-        await migrate(database)
+        await upgrade(database, BEFORE_LIFE)
         assert await schema(empty_url) == after
         assert await rows_of(empty_url, *OLD_TABLES, *COUNTS) == rows | {
             table: [] for table in COUNTS
@@ -157,7 +108,7 @@ async def test_migrating_twice_changes_nothing(empty_url: str) -> None:
     async with opened(empty_url) as database:
         await migrate(database)
         first = await schema(empty_url)
-        await execute(empty_url, SOMEBODY, TOP_UP)
+        await execute(empty_url, SOMEBODY, TOP_UP_OF_NOW)
 
         await migrate(database)
         assert await schema(empty_url) == first

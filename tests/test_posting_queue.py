@@ -20,7 +20,13 @@ from tests.world import World
 
 
 def top_up(user_id: int, key: str | None = None, reference: str | None = None) -> TopUp:
-    return TopUp(user_id, 5, reference, "server:test", key)
+    return TopUp(
+        user_id=user_id,
+        amount=5,
+        external_reference=reference,
+        actor="server:test",
+        idempotency_key=key,
+    )
 
 
 class Watched:
@@ -122,7 +128,14 @@ async def test_the_users_of_a_batch_are_told_of_before_it_is_answered(world: Wor
     async with watched(world) as queue:
         await queue.queue.post(top_up(anna, "k"))
         await queue.queue.post(top_up(anna, "k"))
-        poor = Purchase(boris, world.boost.id, 1, None, "player:2", None)
+        poor = Purchase(
+            user_id=boris,
+            product_id=world.boost.id,
+            quantity=1,
+            expected_price=None,
+            actor="player:2",
+            idempotency_key=None,
+        )
         with pytest.raises(InsufficientFunds):
             await queue.queue.post(poor)
         with pytest.raises(UserNotFound):

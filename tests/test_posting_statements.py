@@ -35,22 +35,39 @@ ITEMS = [
     InventoryRow(BORIS, UUID(int=2), PREMIUM, "permanent", 1, NOW),
 ]
 EMPTY = Wanted([], [], [], [], [])
+NOTHING_FOUND = Found([], [], [], [], [], [], [])
 
 
 def row(user_id: int, seq: int, kind: str, key: str | None) -> TransactionRow:
     return TransactionRow(
         *(user_id, UUID(int=seq), seq, kind, "completed", BOOST, 1, 100, 10, 1),
         *(None, "server:1", key, bytes(range(32)), f"receipt-{seq}", NOW, NOW),
+        *(0, None, None, seq, bytes([seq] * 32), None),
     )
 
 
+def without_product(row: TransactionRow) -> TransactionRow:
+    return row._replace(product_id=None, quantity=None, quantity_after=None)
+
+
+def reversal(seq: int, target_seq: int) -> TransactionRow:
+    undone = row(ANNA, seq, "reversal", None)._replace(target_id=UUID(int=target_seq), shortfall=0)
+    return undone._replace(external_reference=None)
+
+
+PENDING = without_product(row(ANNA, 6, "top_up", None))._replace(
+    status="pending", balance_after=None, debt_after=None, completed_at=None, settled_seq=None
+)
 JOURNAL = [
-    row(ANNA, 1, "top_up", "a")._replace(product_id=None, quantity=None, quantity_after=None),
+    without_product(row(ANNA, 1, "top_up", "a")),
     row(ANNA, 2, "purchase", "a"),
     row(ANNA, 3, "purchase", "b"),
     row(ANNA, 4, "purchase", None),
     row(BORIS, 1, "purchase", "a"),
     row(BORIS, 2, "use", 'key with "quotes", [1] and ключ'),
+    PENDING,
+    reversal(7, 2),
+    reversal(8, 3)._replace(status="failed", failure_code="INSUFFICIENT_FUNDS", shortfall=None),
 ]
 
 
@@ -65,7 +82,8 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         )
         claim = {"value": "taken", "kind": "external_reference", "user_id": BORIS}
         await session.execute(insert(table_of(Claim)), claim)
-        await posting_statements(database.dialect).write(session, Changes([], ITEMS, JOURNAL, []))
+        changes = Changes([], ITEMS, JOURNAL, [], [])
+        await posting_statements(database.dialect).write(session, changes)
     yield database
     await database.close()
 
@@ -84,6 +102,8 @@ async def find(database: Database, statements: PostingStatements, wanted: Wanted
         items=sorted(found.items),
         earlier=sorted(found.earlier),
         claimed_references=sorted(found.claimed_references),
+        targets=sorted(found.targets),
+        reversed_ids=sorted(found.reversed_ids),
     )
 
 
@@ -92,13 +112,16 @@ async def test_exactly_what_is_wanted_is_found(
 ) -> None:
     wanted = Wanted(
         user_ids=[ANNA, BORIS, NOBODY],
-        product_ids=[BOOST, PREMIUM, NOTHING],
-        items=[(ANNA, BOOST), (ANNA, PREMIUM), (BORIS, PREMIUM), (NOBODY, BOOST)],
+        items=[
+            *((ANNA, BOOST), (ANNA, PREMIUM), (ANNA, NOTHING)),
+            *((BORIS, PREMIUM), (NOBODY, BOOST)),
+        ],
         keys=[
             *((ANNA, "purchase", "a"), (ANNA, "use", "a"), (BORIS, "purchase", "b")),
             *((BORIS, "use", JOURNAL[5].idempotency_key or ""), (NOBODY, "purchase", "a")),
         ],
         references=[("free", ANNA), ("taken", ANNA), ("свободно", BORIS)],
+        targets=[(ANNA, UUID(int=1)), (ANNA, UUID(int=99)), (NOBODY, UUID(int=1))],
     )
     assert await find(database, statements, wanted) == Found(
         users=USERS,
@@ -106,13 +129,53 @@ async def test_exactly_what_is_wanted_is_found(
         items=[ITEMS[0], ITEMS[2]],
         earlier=[JOURNAL[1], JOURNAL[5]],
         claimed_references=["free", "свободно"],
+        targets=[JOURNAL[0]],
+        reversed_ids=[],
     )
 
 
 async def test_nothing_wanted_is_nothing_found(
     database: Database, statements: PostingStatements
 ) -> None:
-    assert await find(database, statements, EMPTY) == Found([], [], [], [], [])
+    assert await find(database, statements, EMPTY) == NOTHING_FOUND
+
+
+async def test_a_target_is_found_with_its_product_item_and_reversal(
+    database: Database, statements: PostingStatements
+) -> None:
+    """Each of its user alone; a reversal that was declined is none."""
+    found = {
+        seq: await find(database, statements, EMPTY._replace(targets=[(user_id, UUID(int=seq))]))
+        for user_id, seq in ((ANNA, 2), (ANNA, 3), (ANNA, 6))
+    }
+    with_boost = NOTHING_FOUND._replace(products=PRODUCTS[:1], items=ITEMS[:1])
+    assert found == {
+        2: with_boost._replace(targets=[JOURNAL[1]], reversed_ids=[(ANNA, UUID(int=2))]),
+        3: with_boost._replace(targets=[JOURNAL[2]]),
+        6: NOTHING_FOUND._replace(targets=[PENDING]),
+    }
+    of_boris = EMPTY._replace(targets=[(BORIS, UUID(int=2))])
+    assert await find(database, statements, of_boris) == NOTHING_FOUND._replace(
+        products=PRODUCTS[:1], items=[ITEMS[1]], targets=[JOURNAL[5]]
+    )
+
+
+async def test_a_pending_row_gets_its_end(
+    database: Database, statements: PostingStatements
+) -> None:
+    """All that tells its end, and nothing that others asked."""
+    end = PENDING._replace(status="failed", balance_after=0, debt_after=2**53 - 1)
+    end = end._replace(failure_code="PAYMENT_FAILED", completed_at=NOW.replace(year=2027))
+    end = end._replace(settled_seq=9, settled_hash=bytes([255] * 32))
+    tried = end._replace(amount=1, actor="server:2", hash=b"another", seq=77)
+    async with database.unit_of_work() as session:
+        await statements.write(session, Changes([], [], [], [tried], ["taken"]))
+    journal = await database.read(
+        newest_transactions, [ANNA, BORIS], before_seq=None, kind=None, limit=100
+    )
+    assert sorted(journal) == sorted([end if row is PENDING else row for row in JOURNAL])
+    claims = EMPTY._replace(references=[("taken", ANNA)])
+    assert (await find(database, statements, claims)).claimed_references == ["taken"]
 
 
 async def test_an_item_that_is_used_up_is_found(
@@ -128,12 +191,15 @@ async def test_users_items_transactions_and_claims_are_written(
 ) -> None:
     grown = ITEMS[0]._replace(quantity=5)
     again = ITEMS[1]._replace(id=UUID(int=9), quantity=7, purchased_at=NOW.replace(year=2027))
-    added = row(ANNA, 5, "purchase", "c")
-    credited = USERS[0]._replace(balance=2**53 - 1, last_seq=5)
+    added = row(ANNA, 9, "purchase", "c")
+    credited = USERS[0]._replace(
+        balance=0, last_seq=9, debt=2**53 - 1, chain_hash=bytes([255] * 32)
+    )
     wanted = EMPTY._replace(user_ids=[ANNA], references=[("unused", ANNA), ("used", ANNA)])
     async with database.unit_of_work() as session:
         await statements.lock_and_find(session, wanted)
-        await statements.write(session, Changes([credited], [grown, again], [added], ["unused"]))
+        changes = Changes([credited], [grown, again], [added], [], ["unused"])
+        await statements.write(session, changes)
 
     assert sorted(await database.read(users_by_id, [ANNA, BORIS])) == [credited, USERS[1]]
     assert await database.read(items_held, [ANNA, BORIS]) == [

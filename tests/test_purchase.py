@@ -77,7 +77,7 @@ async def test_first_purchase(rich: World) -> None:
         idempotency_key="first",
     )
     assert (await journal_of(rich.services, anna))[1:] == [row]
-    assert booking.user == anna._replace(balance=700, last_seq=2)
+    assert booking.user == anna._replace(balance=700, last_seq=2, chain_hash=row.hash)
     assert booking.product == boost
     assert booking.item is not None
     assert booking.item == InventoryRow(

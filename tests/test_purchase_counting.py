@@ -36,6 +36,13 @@ from tests.sql_counter import recorded_sql
 from tests.world import World
 
 
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Whoever is held up by a test goes on waiting, however busy the machine is."""
+    patient = {"lock_timeout_ms": 60_000, "statement_timeout_ms": 60_000}
+    return settings.model_copy(update=patient)
+
+
 async def test_hours_are_counted_once_by_many_processes(
     services: Services, settings: Settings
 ) -> None:
@@ -171,7 +178,8 @@ async def test_what_another_client_has_written_is_waited_for(
         await rival.connection.execute(
             """INSERT INTO transaction SELECT user_id, gen_random_uuid(), 99, kind, status,
             product_id, quantity, amount, balance_after, quantity_after, failure_code, actor,
-            NULL, request_hash, external_reference, created_at, completed_at
+            NULL, request_hash, external_reference, created_at, completed_at, debt_after, NULL,
+            NULL, 99, hash, NULL
             FROM transaction WHERE kind = 'purchase'"""
         )
         await analytics.count_purchases()

@@ -75,6 +75,7 @@ def purchase(
             quantity,
         ),
         *(failure_code, f"player:{user_id}", key, bytes([seq] * 32), None, at, at),
+        *(0, None, None, seq, bytes([seq + 100] * 32), None),
     )
 
 
@@ -101,7 +102,7 @@ async def write(
 ) -> None:
     statements = posting_statements(database.dialect)
     async with database.unit_of_work() as session:
-        await statements.write(session, Changes([], list(items), list(transactions), []))
+        await statements.write(session, Changes([], list(items), list(transactions), [], []))
 
 
 @pytest.mark.parametrize(

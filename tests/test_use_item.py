@@ -61,7 +61,7 @@ async def test_use(stocked: World) -> None:
         idempotency_key="u",
     )
     assert (await journal_of(stocked.services, anna))[3:] == [row]
-    assert booking.user == anna._replace(balance=200, last_seq=4)
+    assert booking.user == anna._replace(balance=200, last_seq=4, chain_hash=row.hash)
     assert booking.product == boost
     assert booking.item == held._replace(quantity=1)
     assert not booking.replayed

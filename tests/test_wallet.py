@@ -54,7 +54,8 @@ async def test_credit(world: World) -> None:
         external_reference="order 17 ☕",
     )
     assert await journal_of(world.services, anna) == [row]
-    assert booking == Booking(row, anna._replace(balance=250, last_seq=1), None, None, False)
+    anna = anna._replace(balance=250, last_seq=1, chain_hash=row.hash)
+    assert booking == Booking(row, anna, None, None, False)
     state = await world.state()
     assert state["user"] == [(anna.id, 250, 1), (world.boris.id, 0, 0)]
     assert state["inventory"] == []

@@ -22,6 +22,7 @@ from economy.settings import Settings
 from economy.worker import task_name
 from tests.conftest import migrate_url
 from tests.due_jobs import (
+    MARKED,
     Resets,
     all_are_done,
     midnight,
@@ -68,7 +69,7 @@ class Place:
             client.send_task(task_name(job), queue=QUEUE)
 
     async def make_everything_due(self) -> None:
-        for job in Job:
+        for job in MARKED:
             await set_progress(self.database, job, midnight() - timedelta(days=1))
 
 

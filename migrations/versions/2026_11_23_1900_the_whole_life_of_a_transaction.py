@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import orjson
 import sqlalchemy as sa
 from alembic import op
+from alembic.util.exc import CommandError
 
 revision = "2026_11_23_1900"
 down_revision = "2026_11_23_1619"
@@ -159,12 +160,13 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refused by the old checks once there is a row of a new kind: nothing is ever lost."""
+    """Refused once there is what the old schema cannot tell: nothing is ever lost."""
     is_postgres = op.get_bind().dialect.name == "postgresql"
     if is_postgres:
         op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute("DROP VIEW ledger_entry")
     _drop_guard(is_postgres)
+    _refuse_to_lose("top-ups that were settled later", "transaction", "settled_hash IS NOT NULL")
     for name in NEW_INDEXES:
         op.drop_index(name, "transaction")
     with op.batch_alter_table("transaction") as batch:
@@ -197,8 +199,15 @@ def _add_columns_of_user(is_postgres: bool) -> None:
 def _drop_columns_of_user(is_postgres: bool) -> None:
     if is_postgres:
         op.execute('ALTER TABLE "user" DROP CONSTRAINT ck_user_debt')
+    _refuse_to_lose("deleted users", "user", "deleted_at IS NOT NULL")
     for name in ("deleted_at", "chain_hash", "debt"):
         op.execute(f'ALTER TABLE "user" DROP COLUMN {name}')
+
+
+def _refuse_to_lose(what: str, table: str, condition: str) -> None:
+    """Of a table that this transaction has locked by now."""
+    if op.get_bind().scalar(sa.text(f'SELECT 1 FROM "{table}" WHERE {condition} LIMIT 1')):
+        raise CommandError(f"no way down: there are {what}, which the old schema cannot tell")
 
 
 def _chain_all() -> None:

@@ -13,11 +13,16 @@ from graphql import (
     DirectiveNode,
     DocumentNode,
     ExecutionResult,
+    FieldNode,
     FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLError,
     GraphQLSchema,
+    InlineFragmentNode,
     OperationDefinitionNode,
     OperationType,
+    SelectionNode,
+    SelectionSetNode,
     Visitor,
     default_field_resolver,
     default_type_resolver,
@@ -51,6 +56,36 @@ class _DirectiveSearch(Visitor):
 
     def enter_directive(self, _node: DirectiveNode, *_: Any) -> None:
         self.has_found = True
+
+
+def fields_of(document: DocumentNode, operation: OperationDefinitionNode) -> int:
+    """How many fields an operation selects, fragments included each time they are spread."""
+    fragments = {
+        one.name.value: one
+        for one in document.definitions
+        if isinstance(one, FragmentDefinitionNode)
+    }
+    counted: dict[str, int] = {}
+
+    def of_fragment(name: str) -> int:
+        if name not in counted:
+            counted[name] = of_set(fragments[name].selection_set)
+        return counted[name]
+
+    def of_set(selections: SelectionSetNode | None) -> int:
+        return sum(map(of, selections.selections)) if selections else 0
+
+    def of(selection: SelectionNode) -> int:
+        match selection:
+            case FieldNode():
+                return 1 + of_set(selection.selection_set)
+            case InlineFragmentNode():
+                return of_set(selection.selection_set)
+            case FragmentSpreadNode():
+                return of_fragment(selection.name.value)
+        raise AssertionError("unreachable: there are no other selections")
+
+    return of_set(operation.selection_set)
 
 
 class CompiledOperation:

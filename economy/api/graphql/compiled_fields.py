@@ -43,6 +43,7 @@ from economy.api.graphql.compiled_leaves import (
 
 # values of these classes are never awaitable
 PLAIN = {str, int, bool, float, type(None), dict, list}
+LISTS = {list, tuple}  # a subclass may be anything
 
 RunFields = Callable[[State, Any, Path | None], Any]  # of a source: its dict, or an awaitable of it
 
@@ -77,12 +78,11 @@ class Compiler:
         if node.name.value == "__typename":
             return lambda _state, _source, _path: parent_type.name
         complete = self._completion(field.type, details)
-        call = compiled_call(self._schema, field, node)
-        run = _resolving(parent_type, name, details, field, call=call, complete=complete)
         attribute = attribute_of(field)
-        if attribute is not None and is_leaf_type(nullable(field.type)):
-            return reading(attribute, field.type, run)
-        return run
+        is_read = attribute is not None and is_leaf_type(nullable(field.type))
+        call = _given if is_read else compiled_call(self._schema, field, node)
+        run = _resolving(parent_type, name, details, field, call=call, complete=complete)
+        return run if attribute is None or not is_read else reading(attribute, field.type, run)
 
     def _completion(self, type_: GraphQLOutputType, details: FieldDetailsList) -> Complete:
         nullable_type = nullable(type_)
@@ -107,10 +107,18 @@ class Compiler:
             if is_type_of is not None:
                 is_it = is_type_of(result, info)
                 if is_awaitable(is_it):
-                    return state.complete_object_value(type_, details, info, path, result, None)
+                    return complete_once_known(state, result, path, is_it)
                 if not is_it:
                     raise invalid_return_type_error(type_, result, details)
             return run(state, result, path)
+
+        async def complete_once_known(
+            state: State, result: Any, path: Path, is_it: Awaitable[bool]
+        ) -> Any:
+            if not await is_it:
+                raise invalid_return_type_error(type_, result, details)
+            fields = run(state, result, path)
+            return await fields if is_awaitable(fields) else fields
 
         return complete
 
@@ -120,12 +128,21 @@ class Compiler:
 
         def complete(state: State, result: Any, info: Info, path: Path) -> Any:
             name = resolve_type(result, info, type_)
-            if not isinstance(name, str):  # still to come, or wrong
-                return state.complete_abstract_value(type_, details, info, path, result, None)
-            if name not in completions:
+            if is_awaitable(name):
+                return complete_once_known(state, result, info, path, name)
+            return complete_as(name, state, result, info, path)
+
+        def complete_as(name: Any, state: State, result: Any, info: Info, path: Path) -> Any:
+            if not isinstance(name, str) or name not in completions:
                 runtime = state.ensure_valid_runtime_type(name, type_, details, info, result)
                 completions[runtime.name] = self._object(runtime, details)
             return completions[name](state, result, info, path)
+
+        async def complete_once_known(
+            state: State, result: Any, info: Info, path: Path, name: Awaitable[Any]
+        ) -> Any:
+            completed = complete_as(await name, state, result, info, path)
+            return await completed if is_awaitable(completed) else completed
 
         return complete
 
@@ -135,7 +152,7 @@ class Compiler:
 
         def complete(state: State, result: Any, info: Info, path: Path) -> Any:
             # not even iterable, or some of it is still to come: that is rare
-            if not isinstance(result, list | tuple) or any(map(is_awaitable, result)):
+            if result.__class__ not in LISTS or any(map(is_awaitable, result)):
                 return state.complete_list_value(type_, details, info, path, result, None)
             items: list[Any] = []
             waiting: list[int] = []
@@ -157,6 +174,11 @@ class Compiler:
             return _gathered(items, waiting) if waiting else items
 
         return complete
+
+
+def _given(_state: State, outcome: Any, _info: Info) -> Any:
+    """A resolver of what has been read before, or of the error that came of it."""
+    return outcome
 
 
 def _at_once(fields: list[tuple[str, RunField]]) -> RunFields:

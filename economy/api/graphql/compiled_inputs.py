@@ -8,19 +8,25 @@ from collections.abc import Callable
 from typing import Any
 
 from graphql import (
+    GraphQLBoolean,
+    GraphQLID,
     GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInputType,
+    GraphQLLeafType,
     GraphQLSchema,
+    GraphQLString,
     ObjectValueNode,
     Undefined,
     ValueNode,
     VariableDefinitionNode,
     VariableNode,
+    Visitor,
     is_input_object_type,
     is_leaf_type,
     is_non_null_type,
     is_required_input_field,
+    visit,
 )
 from graphql.execution.get_variable_signature import get_variable_signature
 from graphql.execution.values import VariableValues, VariableValueSource
@@ -28,7 +34,7 @@ from graphql.utilities import coerce_input_literal
 from graphql.utilities.coerce_input_value import coerce_default_value
 
 # values of exactly these classes stand for themselves
-UNCHANGED: dict[str, type] = {"String": str, "ID": str, "Boolean": bool}
+UNCHANGED: dict[GraphQLLeafType, type] = {GraphQLString: str, GraphQLID: str, GraphQLBoolean: bool}
 UNCHANGEABLE = {str, int, bool, float, type(None)}
 
 Coerce = Callable[[Any], Any]
@@ -82,11 +88,11 @@ def coercion(type_: GraphQLInputType, within: tuple[Any, ...] = ()) -> Coerce:
 
 
 def _coercion_of_some(type_: Any, within: tuple[Any, ...]) -> Coerce:
-    if is_input_object_type(type_) and not type_.is_one_of and type_ not in within:
+    if _is_plain_object(type_) and type_ not in within:
         return _coercion_of_object(type_, within)
     if not is_leaf_type(type_):
         return _refuse
-    unchanged, coerce_input_value = UNCHANGED.get(type_.name), type_.coerce_input_value
+    unchanged, coerce_input_value = UNCHANGED.get(type_), type_.coerce_input_value
 
     def coerce(value: Any) -> Any:
         if value.__class__ is unchanged:
@@ -107,7 +113,6 @@ def _coercion_of_object(type_: GraphQLInputObjectType, within: tuple[Any, ...]) 
         (name, field.out_name or name, coercion(field.type, (*within, type_)), _default(field))
         for name, field in type_.fields.items()
     ]
-    out_type = type_.out_type
 
     def coerce(value: Any) -> Any:
         if value.__class__ is not dict:
@@ -121,9 +126,18 @@ def _coercion_of_object(type_: GraphQLInputObjectType, within: tuple[Any, ...]) 
                 coerced[out_name] = default(value)
         if given != len(value):  # there are others
             raise Unusual
-        return out_type(coerced)
+        return coerced
 
     return coerce
+
+
+def _is_plain_object(type_: Any) -> bool:
+    """One-of objects are not: Strawberry's have an `out_type` that checks them."""
+    return (
+        is_input_object_type(type_)
+        and not type_.is_one_of
+        and type_.out_type is GraphQLInputObjectType.out_type
+    )
 
 
 def compiled_literal(node: ValueNode, type_: Any) -> Callable[[Variables], Any]:
@@ -131,13 +145,27 @@ def compiled_literal(node: ValueNode, type_: Any) -> Callable[[Variables], Any]:
     if isinstance(node, VariableNode):
         return _variable(node.name.value, is_required=is_non_null_type(type_))
     nullable = type_.of_type if is_non_null_type(type_) else type_
-    is_object = is_input_object_type(nullable) and not nullable.is_one_of
-    if is_object and isinstance(node, ObjectValueNode):
+    if _is_plain_object(nullable) and isinstance(node, ObjectValueNode):
         return _object_literal(node, nullable)
+    if _has_variable(node):
+        return _refuse
     try:
         return constant(coerce_input_literal(node, type_))
     except Exception:
         return _refuse
+
+
+def _has_variable(node: ValueNode) -> bool:
+    search = _VariableSearch()
+    visit(node, search)
+    return search.has_found
+
+
+class _VariableSearch(Visitor):
+    has_found = False
+
+    def enter_variable(self, _node: VariableNode, *_: Any) -> None:
+        self.has_found = True
 
 
 def constant(value: Any) -> Callable[[Variables], Any]:
@@ -166,10 +194,9 @@ def _object_literal(
         for name, field in type_.fields.items()
     }
     given = [(name, literal) for name, literal in literals.items() if literal is not None]
-    out_type = type_.out_type
 
     def build(variables: Variables) -> Any:
-        return out_type({name: literal(variables) for name, literal in given})
+        return {name: literal(variables) for name, literal in given}
 
     return build if nodes.keys() <= type_.fields.keys() else _refuse
 

@@ -13,21 +13,23 @@ from graphql import (
 )
 from graphql.pyutils import Path, is_awaitable
 from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.field import StrawberryField
 
 from economy.api.graphql.compiled_arguments import State
-
-# built-in scalars: values of exactly these classes stand for themselves
-UNCHANGED: dict[str, type] = {"String": str, "ID": str, "Boolean": bool}
+from economy.api.graphql.compiled_inputs import UNCHANGED
 
 Info = GraphQLResolveInfo[Any]
 RunField = Callable[[State, Any, Path | None], Any]
 Complete = Callable[[State, Any, Info, Path], Any]
 
 
-def reading(attribute: str, type_: GraphQLOutputType, run: RunField) -> RunField:
-    """A leaf that is an attribute of its source; whatever is unusual about it is left to `run`."""
+def reading(attribute: str, type_: GraphQLOutputType, finish: RunField) -> RunField:
+    """A leaf that is an attribute of its source.
+
+    `finish` gets whatever is unusual about it instead of a source: a value, or an error.
+    """
     leaf_type: GraphQLLeafType = nullable(type_)
-    unchanged, coerce = UNCHANGED.get(leaf_type.name), leaf_type.coerce_output_value
+    unchanged, coerce = UNCHANGED.get(leaf_type), leaf_type.coerce_output_value
     is_nullable = not is_non_null_type(type_)
 
     def read(state: State, source: Any, path: Path | None) -> Any:
@@ -35,15 +37,20 @@ def reading(attribute: str, type_: GraphQLOutputType, run: RunField) -> RunField
             value = getattr(source, attribute)
             if value.__class__ is unchanged or (value is None and is_nullable):
                 return value
-            if value is not None and not isinstance(value, Exception) and not is_awaitable(value):
+            if not (value is None or value is Undefined or is_to_come(value)):
                 coerced = coerce(value)
                 if coerced is not None and coerced is not Undefined:
                     return coerced
-        except Exception:
-            return run(state, source, path)
-        return run(state, source, path)
+        except Exception as error:
+            return finish(state, error, path)
+        return finish(state, value, path)
 
     return read
+
+
+def is_to_come(value: Any) -> bool:
+    """Or has failed: no value yet."""
+    return isinstance(value, Exception) or is_awaitable(value)
 
 
 def leaf(type_: GraphQLLeafType) -> Complete:
@@ -56,7 +63,11 @@ def nullable(type_: GraphQLOutputType) -> Any:
 
 def attribute_of(field: GraphQLField) -> str | None:
     """Of a Strawberry field without a resolver of its own: what it reads from its source."""
-    if not getattr(field.resolve, "_is_default", False):
+    definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    # others may have a `get_result` of their own, or extensions: permission classes are such
+    if type(definition) is not StrawberryField or not definition.is_basic_field:
         return None
-    name: str = field.extensions[GraphQLCoreConverter.DEFINITION_BACKREF].python_name
+    if definition.default_resolver is not getattr:
+        return None
+    name: str = definition.python_name
     return name

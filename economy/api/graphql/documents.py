@@ -15,12 +15,14 @@ from graphql import (
     validate,
 )
 
-from economy.api.graphql.compiled import CompiledOperation, can_be_compiled
+from economy.api.graphql.compiled import CompiledOperation, can_be_compiled, fields_of
 from economy.api.graphql.cost import excess_of
 
 MAX_TOKENS = 1_000
 MAX_ERRORS = 10
 MOST_DOCUMENTS = 250  # the longest take 0.4 MB each, and anybody may send them
+# that the compiled operations of a document select: each takes 3 KB as long as it is kept
+MOST_COMPILED_FIELDS = 300
 
 
 @dataclass(slots=True)
@@ -31,6 +33,7 @@ class Parsed:
     errors: Sequence[GraphQLError]
     is_known: bool = False  # it has come before
     compiled: dict[int, CompiledOperation | None] = field(default_factory=dict)  # by place
+    compiled_fields: int = 0
 
 
 class Documents:
@@ -66,17 +69,21 @@ class Documents:
             return None
         place = operation.loc.start if operation.loc else 0
         if place not in parsed.compiled:
-            parsed.compiled[place] = (
-                CompiledOperation(
-                    self._schema,
-                    parsed.document,
-                    operation,
-                    hide_suggestions=not self._has_suggestions,
-                )
-                if can_be_compiled(parsed.document)
-                else None
-            )
+            parsed.compiled[place] = self._compile(parsed, parsed.document, operation)
         return parsed.compiled[place]
+
+    def _compile(
+        self, parsed: Parsed, document: DocumentNode, operation: OperationDefinitionNode
+    ) -> CompiledOperation | None:
+        fields = parsed.compiled_fields + fields_of(document, operation)
+        if fields > MOST_COMPILED_FIELDS or not can_be_compiled(document):
+            return None
+        parsed.compiled_fields = fields
+        hides = not self._has_suggestions
+        try:
+            return CompiledOperation(self._schema, document, operation, hide_suggestions=hides)
+        except RecursionError:  # introspection may be nested that deep
+            return None
 
     def _parse(self, query: str) -> Parsed:
         try:
