@@ -61,7 +61,8 @@ def read_settings() -> Settings:
 
 def patient(settings: Settings) -> Settings:
     """For what may take as long as it needs: an index on a large table, a check of all of them."""
-    return settings.model_copy(update={"statement_timeout_ms": 24 * 3600 * 1000})
+    long = {"statement_timeout_ms": 24 * 3600 * 1000, "lock_timeout_ms": 60 * 1000}
+    return settings.model_copy(update=long)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
