@@ -1,5 +1,7 @@
 """Items that a server gives and takes, without coins: rewards, compensation, punishment."""
 
+from typing import TypeVar
+
 from economy.services import bounds
 from economy.services.access import (
     Actor,
@@ -10,6 +12,8 @@ from economy.services.access import (
 )
 from economy.services.operations import Booking, Grant, Revocation
 from economy.services.posting_queue import PostingQueue
+
+T = TypeVar("T", Grant, Revocation)
 
 
 class GrantService:
@@ -30,14 +34,13 @@ class GrantService:
         Raises AlreadyOwned, HoldingLimit (declines, stored), ProductNotFound, UserNotFound,
         InvalidInput, IdempotencyKeyMissing, IdempotencyKeyReused.
         """
-        actor = require_scope(actor, Scope.ITEMS_WRITE)
-        _check(quantity, idempotency_key)
         return await self._queue.post(
-            Grant(
-                user_id=existing_user_id(user_id),
-                product_id=existing_product_id(product_id),
+            _asked(
+                Grant,
+                actor,
+                user_id=user_id,
+                product_id=product_id,
                 quantity=quantity,
-                actor=actor.name,
                 idempotency_key=idempotency_key,
             )
         )
@@ -56,19 +59,34 @@ class GrantService:
         Raises NotEnoughItems (a decline, stored), ProductNotFound, UserNotFound, InvalidInput,
         IdempotencyKeyMissing, IdempotencyKeyReused.
         """
-        actor = require_scope(actor, Scope.ITEMS_WRITE)
-        _check(quantity, idempotency_key)
         return await self._queue.post(
-            Revocation(
-                user_id=existing_user_id(user_id),
-                product_id=existing_product_id(product_id),
+            _asked(
+                Revocation,
+                actor,
+                user_id=user_id,
+                product_id=product_id,
                 quantity=quantity,
-                actor=actor.name,
                 idempotency_key=idempotency_key,
             )
         )
 
 
-def _check(quantity: int, idempotency_key: str | None) -> None:
+def _asked(
+    kind: type[T],
+    actor: Actor | None,
+    *,
+    user_id: str,
+    product_id: str,
+    quantity: int,
+    idempotency_key: str | None,
+) -> T:
+    actor = require_scope(actor, Scope.ITEMS_WRITE)
     bounds.check_idempotency_key(idempotency_key, is_required=True)
     bounds.check_quantity(quantity)
+    return kind(
+        user_id=existing_user_id(user_id),
+        product_id=existing_product_id(product_id),
+        quantity=quantity,
+        actor=actor.name,
+        idempotency_key=idempotency_key,
+    )

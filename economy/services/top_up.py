@@ -44,18 +44,15 @@ class TopUpService:
         Raises AlreadyTaken (the reference), BalanceLimit (declines, stored), UserNotFound,
         InvalidInput, IdempotencyKeyMissing, IdempotencyKeyReused.
         """
-        actor = require_scope(actor, Scope.FUNDS_WRITE)
-        bounds.check_idempotency_key(idempotency_key, is_required=True)
-        bounds.check_amount(amount, self._max_amount)
-        bounds.check_reference(external_reference)
         return await self._queue.post(
-            TopUp(
-                user_id=existing_user_id(user_id),
+            asked_top_up(
+                actor,
+                user_id=user_id,
                 amount=amount,
+                limit=self._max_amount,
                 external_reference=external_reference,
-                is_pending=True,
-                actor=actor.name,
                 idempotency_key=idempotency_key,
+                is_pending=True,
             )
         )
 
@@ -101,6 +98,31 @@ class TopUpService:
         actor = require_scope(actor, Scope.FUNDS_WRITE)
         number = existing_user_id(user_id)
         return await self._queue.post(_settlement(number, transaction_id, failure_code, actor.name))
+
+
+def asked_top_up(
+    actor: Actor | None,
+    *,
+    user_id: str,
+    amount: int,
+    limit: int,
+    external_reference: str | None,
+    idempotency_key: str | None,
+    is_pending: bool,
+) -> TopUp:
+    """What holds for every top-up, before anything is locked."""
+    actor = require_scope(actor, Scope.FUNDS_WRITE)
+    bounds.check_idempotency_key(idempotency_key, is_required=True)
+    bounds.check_amount(amount, limit)
+    bounds.check_reference(external_reference)
+    return TopUp(
+        user_id=existing_user_id(user_id),
+        amount=amount,
+        external_reference=external_reference,
+        is_pending=is_pending,
+        actor=actor.name,
+        idempotency_key=idempotency_key,
+    )
 
 
 def _settlement(

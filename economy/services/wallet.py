@@ -3,8 +3,9 @@
 from economy.models.user import BALANCE_LIMIT
 from economy.services import bounds
 from economy.services.access import Actor, Scope, existing_user_id, require_scope
-from economy.services.operations import Booking, Debit, TopUp
+from economy.services.operations import Booking, Debit
 from economy.services.posting_queue import PostingQueue
+from economy.services.top_up import asked_top_up
 
 
 class WalletService:
@@ -26,17 +27,15 @@ class WalletService:
         Raises AlreadyTaken (the reference), BalanceLimit (declines, stored), UserNotFound,
         InvalidInput, IdempotencyKeyMissing, IdempotencyKeyReused.
         """
-        actor = require_scope(actor, Scope.FUNDS_WRITE)
-        bounds.check_idempotency_key(idempotency_key, is_required=True)
-        bounds.check_amount(amount, self._max_top_up_amount)
-        bounds.check_reference(external_reference)
         return await self._queue.post(
-            TopUp(
-                user_id=existing_user_id(user_id),
+            asked_top_up(
+                actor,
+                user_id=user_id,
                 amount=amount,
+                limit=self._max_top_up_amount,
                 external_reference=external_reference,
-                actor=actor.name,
                 idempotency_key=idempotency_key,
+                is_pending=False,
             )
         )
 
