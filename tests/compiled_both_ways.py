@@ -46,7 +46,7 @@ def shown(result: ExecutionResult, *others: Any) -> str:
 
 async def interpreted(
     schema: GraphQLSchema, document: DocumentNode, variables: Any, context: Any
-) -> ExecutionResult:
+) -> Any:
     result: Any = execute(
         schema,
         document,
@@ -59,7 +59,7 @@ async def interpreted(
 
 async def compiled(
     schema: GraphQLSchema, document: DocumentNode, variables: Any, context: Any
-) -> ExecutionResult:
+) -> Any:
     operation = get_operation_ast(document)
     assert operation is not None
     assert can_be_compiled(document)

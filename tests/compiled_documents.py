@@ -80,7 +80,7 @@ class Composer:
         ]
         return f"({', '.join(given)})" if given else ""
 
-    def _value(self, type_: Any) -> str:
+    def _value(self, type_: Any) -> Any:
         type_ = get_nullable_type(type_)
         if is_list_type(type_):
             items = [self._value(type_.of_type) for _ in range(self._random.randint(0, 3))]

@@ -14,13 +14,16 @@ from tests.compiled_outcomes import How, Make, When, many, note, one, timed
 Odd = NewType("Odd", int)
 
 Lazy = strawberry.lazy("tests.compiled_schema")
-Node_ = Annotated["Node", Lazy]
-Thing_ = Annotated["Thing", Lazy]
-Slow_ = Annotated["Slow", Lazy]
-Either = Annotated[
-    Annotated["Left", Lazy] | Annotated["Right", Lazy],
-    strawberry.union("Either"),
-]
+# types that are made at runtime say nothing to a type checker
+ANNOTATED: Any = Annotated
+LIST: Any = list
+
+
+def _lazy(name: str) -> Any:
+    return ANNOTATED[name, Lazy]
+
+
+Either = ANNOTATED[_lazy("Left") | _lazy("Right"), strawberry.union("Either")]
 KINDS: dict[str, tuple[Any, Make, Any]] = {
     "text": (str, lambda: "text", {}),
     "id": (strawberry.ID, lambda: strawberry.ID("1"), 1.5),
@@ -29,9 +32,9 @@ KINDS: dict[str, tuple[Any, Make, Any]] = {
     "flag": (bool, lambda: True, "yes"),
     "odd": (Odd, lambda: 3, 4),
     "how": (How, lambda: How.NULL, "nothing"),
-    "node": (Node_, lambda: _new("Node"), 5),
-    "thing": (Thing_, lambda: _new("Node"), object),
-    "slow": (Slow_, lambda: _new("Quick"), 6),
+    "node": (_lazy("Node"), lambda: _new("Node"), 5),
+    "thing": (_lazy("Thing"), lambda: _new("Node"), object),
+    "slow": (_lazy("Slow"), lambda: _new("Quick"), 6),
     "either": (Either, lambda: _new("Right"), "neither"),
 }
 
@@ -47,9 +50,9 @@ def _fields() -> dict[str, Any]:
         fields[f"{name}_strict"] = one(type_, make, wrong, is_async=False)
         fields[f"{name}_async"] = one(type_ | None, make, wrong, is_async=True)
         fields[f"{name}_async_strict"] = one(type_, make, wrong, is_async=True)
-        fields[f"{name}_list"] = many(list[type_ | None] | None, make, wrong)
-        fields[f"{name}_list_strict"] = many(list[type_], make, wrong)
-        grid: Any = list[list[type_] | None] | None
+        fields[f"{name}_list"] = many(LIST[type_ | None] | None, make, wrong)
+        fields[f"{name}_list_strict"] = many(LIST[type_], make, wrong)
+        grid = LIST[LIST[type_] | None] | None
         fields[f"{name}_grid"] = many(grid, make, wrong, depth=2)
     return fields
 
@@ -72,7 +75,7 @@ class Shouting(StrawberryField):
     """A kind of field with a result of its own."""
 
     def get_result(self, source: Any, info: Any, args: list[Any], kwargs: Any) -> Any:
-        result = super().get_result(source, info, args, kwargs)
+        result: Any = super().get_result(source, info, args, kwargs)
         return result.upper()
 
 
@@ -164,22 +167,22 @@ class Parameters:
         return f"{type(root).__name__} {word}"
 
     @strawberry.field
-    def of_nothing() -> str:  # type: ignore[misc]
+    def of_nothing() -> str:
         return "nothing"
 
     @strawberry.field
     def of_parent(the: strawberry.Parent[Any], told: strawberry.Info) -> str:  # noqa: N805
         return f"{type(the).__name__} {told.field_name}"
 
-    @strawberry.field(permission_classes=[Forbidding])
+    @strawberry.field(permission_classes=[Forbidding])  # type: ignore[untyped-decorator]
     def guarded(self, word: str = "now") -> str | None:
         return word
 
-    @strawberry.field(extensions=[Doubling()])
+    @strawberry.field(extensions=[Doubling()])  # type: ignore[untyped-decorator]
     def doubled(self, number: int = 1) -> int:
         return number
 
-    @strawberry.field(name="else")
+    @strawberry.field(name="else")  # type: ignore[untyped-decorator]
     async def other(self, from_: Annotated[str, strawberry.argument(name="from")] = "x") -> str:
         return from_
 

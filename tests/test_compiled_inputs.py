@@ -27,12 +27,13 @@ def schema() -> Iterator[GraphQLSchema]:
 # those that take lists of lists and trees take hypothesis-graphql long
 FIELDS = ["leaves", "colors", "scalars", "point", "checked", "checkedLater", "patch", "choice"]
 POINT: dict[str, Any] = {"x": 1}
-CASES: list[tuple[str, list[dict[str, Any] | None]]] = [
+WRONG: list[Any] = ["1", 1.0, 1.5, True, 2**31, [1], {}]
+CASES: list[tuple[str, list[Any]]] = [
     # absent, null, wrong and right ones of a variable
     (
         "query ($n: Int!, $t: String) { leaves(number: $n, text: $t) }",
         [{"n": 1}, {"n": 1, "t": None}, {"n": 1, "t": "a"}, {"n": 1, "t": 1}, {"n": None}, {}, None]
-        + [{"n": value} for value in ("1", 1.0, 1.5, True, 2**31, [1], {})],
+        + [{"n": value} for value in WRONG],
     ),
     # nullable ones with a default at places that take no null
     (
@@ -67,7 +68,8 @@ CASES: list[tuple[str, list[dict[str, Any] | None]]] = [
         [{"e": e} for e in (2, 3, 5, None, "x")] + [{"w": [1, {"a": None}], "j": {"b": [1]}}, {}],
     ),
     (
-        "query ($w: String, $n: Int) { scalars(words: [$w, {a: $n}], json: {b: [$n, 1]})"
+        "query ($w: String, $n: Int) { scalars(words: [$w, {a: $n}])"
+        " b: scalars(json: {b: [$n, 1]})"
         " a: scalars(words: [1, {a: B}], json: [1]) }",
         [{}, {"w": "a"}, {"w": None, "n": 1}],
     ),

@@ -41,3 +41,36 @@ async def test_random_operations(schema: GraphQLSchema, operation: str) -> None:
         failed += bool(answers.body["errors"])
     assert ran > 0.7 * EXAMPLES
     assert 0.3 * ran < failed < 0.9 * ran, failed
+
+
+async def test_each_source_is_read_once(schema: GraphQLSchema) -> None:
+    """And its permission classes are asked."""
+    answers = await both_ways(
+        schema, "{ attributes { same changing raising coming failing undefined secret loud } }"
+    )
+    body = answers.body
+    assert body["data"]["attributes"] == {
+        "same": "read",
+        "changing": None,
+        "raising": None,
+        "coming": "came",
+        "failing": None,
+        "undefined": None,
+        "secret": None,
+        "loud": "QUIET",
+    }
+    messages = [error["message"] for error in body["errors"]]
+    assert messages == ["read 2 times", "not for you", "raised"]
+    assert body["others"] == [[["asked", "Read", {}]]]
+
+
+async def test_siblings_start_in_order(schema: GraphQLSchema) -> None:
+    """An error at a place that takes no null ends what has not begun."""
+    answers = await both_ways(
+        schema,
+        "{ node { a: text(when: LATER) b: textAsync c: textStrict(how: NULL) d: text } e: text }",
+    )
+    body = answers.body
+    assert body["data"] == {"node": None, "e": "text"}
+    told = [event[0] for event in body["others"][0]]
+    assert told == ["node", "text", "textStrict", "text", "awaited", "textAsync"]
