@@ -12,7 +12,12 @@ import pytest
 from graphql import get_introspection_query, get_operation_ast
 
 from economy.api.graphql.compiled import CompiledOperation
-from economy.api.graphql.documents import MOST_COMPILED_FIELDS, MOST_DOCUMENTS, Documents
+from economy.api.graphql.documents import (
+    MOST_COMPILED_FIELDS,
+    MOST_COMPILED_FIELDS_OF_ALL,
+    MOST_DOCUMENTS,
+    Documents,
+)
 from economy.api.graphql.schema import build_schema
 from economy.settings import PersistedOperationsMode, Settings
 from tests.rest import open_shop
@@ -261,3 +266,27 @@ def test_plans_are_bounded() -> None:
     plans = [compiled(query, f"Q{number}") for number in range(10)]
     assert MOST_COMPILED_FIELDS == 300
     assert [plan is not None for plan in plans] == [True] * 5 + [False] * 5
+
+
+def test_plans_of_all_documents_are_bounded() -> None:
+    """Those that have not come for the longest time go; they are made again when they come."""
+    documents = Documents(build_schema()._schema, has_introspection=True, has_suggestions=False)
+
+    def plan_of(number: int) -> CompiledOperation | None:
+        selected = " ".join(f"a{n}: product(id: {number}) {{ id name price }}" for n in range(15))
+        parsed = documents.parsed(f"{{ {selected} }}")
+        assert parsed.document is not None, parsed.errors
+        operation = get_operation_ast(parsed.document)
+        assert operation is not None
+        return documents.compiled(parsed, operation)
+
+    fit = MOST_COMPILED_FIELDS_OF_ALL // 60
+    for number in range(1, fit + 2):
+        assert plan_of(number) is None
+        plan = plan_of(number)
+        assert plan is not None
+        assert plan_of(number) is plan
+    plans = [len(parsed.compiled) for parsed in documents._valid.values()]
+    assert plans == [0] + [1] * fit
+    assert plan_of(1) is not None
+    assert documents._compiled_fields == 60 * fit

@@ -21,8 +21,9 @@ from economy.api.graphql.cost import excess_of
 MAX_TOKENS = 1_000
 MAX_ERRORS = 10
 MOST_DOCUMENTS = 250  # the longest take 0.4 MB each, and anybody may send them
-# that the compiled operations of a document select: each takes 3 KB as long as it is kept
+# that compiled operations select, of one document and of all: each takes 3 KB while it is kept
 MOST_COMPILED_FIELDS = 300
+MOST_COMPILED_FIELDS_OF_ALL = 10_000
 
 
 @dataclass(slots=True)
@@ -46,7 +47,8 @@ class Documents:
         self._rules = list(specified_rules)
         if not has_introspection:
             self._rules.append(NoSchemaIntrospectionCustomRule)
-        self._valid: OrderedDict[str, Parsed] = OrderedDict()
+        self._valid: OrderedDict[str, Parsed] = OrderedDict()  # the latest one last
+        self._compiled_fields = 0
 
     def parsed(self, query: str) -> Parsed:
         known = self._valid.get(query)
@@ -58,7 +60,8 @@ class Documents:
         if not parsed.errors:  # what is wrong is not worth keeping
             self._valid[query] = parsed
             if len(self._valid) > MOST_DOCUMENTS:
-                self._valid.popitem(last=False)
+                _, oldest = self._valid.popitem(last=False)
+                self._forget_plans(oldest)
         return parsed
 
     def compiled(
@@ -78,12 +81,21 @@ class Documents:
         fields = parsed.compiled_fields + fields_of(document, operation)
         if fields > MOST_COMPILED_FIELDS or not can_be_compiled(document):
             return None
+        self._compiled_fields += fields - parsed.compiled_fields
         parsed.compiled_fields = fields
+        for older in self._valid.values():
+            if self._compiled_fields > MOST_COMPILED_FIELDS_OF_ALL and older is not parsed:
+                self._forget_plans(older)
         hides = not self._has_suggestions
         try:
             return CompiledOperation(self._schema, document, operation, hide_suggestions=hides)
         except RecursionError:  # introspection may be nested that deep
             return None
+
+    def _forget_plans(self, parsed: Parsed) -> None:
+        self._compiled_fields -= parsed.compiled_fields
+        parsed.compiled_fields = 0
+        parsed.compiled.clear()
 
     def _parse(self, query: str) -> Parsed:
         try:
