@@ -176,7 +176,7 @@ async def test_mutations(schema: GraphQLSchema, worlds: list[World]) -> None:
     first, second = [await state_of(world) for world in worlds]
     assert first == second
     statuses = [row.status for row in first["transaction"]]
-    assert statuses.count("completed") > 5
+    assert statuses.count("completed") >= 3
     assert statuses.count("failed") > 1
     assert [await world.broken() for world in worlds] == [{}, {}]
 
