@@ -262,5 +262,6 @@ def _status(verdict: rules.Verdict) -> str:
 
 def _product_id(operation: Operation, target: TransactionRow | None) -> int | None:
     """A reversal moves the product of its target."""
-    is_reversal = isinstance(operation, Reversal) and target is not None
-    return target.product_id if is_reversal and target else product_id_of(operation)
+    if isinstance(operation, Reversal) and target is not None:
+        return target.product_id
+    return product_id_of(operation)

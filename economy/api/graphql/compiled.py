@@ -23,11 +23,9 @@ from graphql import (
     OperationType,
     SelectionNode,
     SelectionSetNode,
-    Visitor,
     default_field_resolver,
     default_type_resolver,
     get_variable_values,
-    visit,
 )
 from graphql.execution.collect_fields import FragmentDetails, collect_fields
 from graphql.execution.executor import Executor
@@ -36,7 +34,7 @@ from graphql.pyutils import is_awaitable
 
 from economy.api.graphql.compiled_arguments import NO_VARIABLES
 from economy.api.graphql.compiled_fields import Compiler
-from economy.api.graphql.compiled_inputs import Unusual, compiled_variables
+from economy.api.graphql.compiled_inputs import Unusual, compiled_variables, holds
 
 MOST_COERCION_ERRORS = 50  # graphql-core's default
 
@@ -46,16 +44,7 @@ def can_be_compiled(document: DocumentNode) -> bool:
 
     Decided before anything runs, so that a mutation is never run twice.
     """
-    search = _DirectiveSearch()
-    visit(document, search)
-    return not search.has_found
-
-
-class _DirectiveSearch(Visitor):
-    has_found = False
-
-    def enter_directive(self, _node: DirectiveNode, *_: Any) -> None:
-        self.has_found = True
+    return not holds(document, DirectiveNode)
 
 
 def fields_of(document: DocumentNode, operation: OperationDefinitionNode) -> int:

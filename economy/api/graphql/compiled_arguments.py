@@ -15,12 +15,13 @@ from graphql import (
     GraphQLSchema,
     Undefined,
     default_field_resolver,
+    get_nullable_type,
     is_input_object_type,
     is_leaf_type,
-    is_non_null_type,
 )
 from graphql.execution.executor import Executor
 from graphql.execution.values import VariableValues, get_argument_values
+from graphql.utilities.coerce_input_value import coerce_default_value
 from strawberry.relay.types import GlobalID
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.base import StrawberryMaybe, StrawberryOptional, has_object_definition
@@ -32,7 +33,6 @@ from economy.api.graphql.compiled_inputs import (
     Variables,
     compiled_literal,
     constant,
-    default_of,
 )
 
 NO_VARIABLES = VariableValues({}, {})
@@ -131,7 +131,7 @@ def _arguments(
         given = field.args[name]
         if name in nodes:
             literal = compiled_literal(nodes[name], given.type)
-        elif (default := default_of(given)) is not Undefined:
+        elif (default := coerce_default_value(given)) is not Undefined:
             literal = constant(default)
         else:
             continue
@@ -146,7 +146,7 @@ def _conversion(
     converter: GraphQLCoreConverter, type_: Any, graphql_type: Any, within: tuple[Any, ...] = ()
 ) -> Convert | None:
     """What Strawberry's `convert_argument` does with a coerced value. None: ask Strawberry."""
-    graphql_type = graphql_type.of_type if is_non_null_type(graphql_type) else graphql_type
+    graphql_type = get_nullable_type(graphql_type)
     python_type = type_.of_type if type(type_) is StrawberryOptional else type_
     if isinstance(python_type, StrawberryMaybe | LazyType) or python_type is GlobalID:
         return None

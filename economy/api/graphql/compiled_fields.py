@@ -16,6 +16,7 @@ from graphql import (
     OperationDefinitionNode,
     Undefined,
     default_type_resolver,
+    get_nullable_type,
     is_abstract_type,
     is_leaf_type,
     is_list_type,
@@ -37,7 +38,6 @@ from economy.api.graphql.compiled_leaves import (
     RunField,
     attribute_of,
     leaf,
-    nullable,
     reading,
 )
 
@@ -79,13 +79,13 @@ class Compiler:
             return lambda _state, _source, _path: parent_type.name
         complete = self._completion(field.type, details)
         attribute = attribute_of(field)
-        is_read = attribute is not None and is_leaf_type(nullable(field.type))
+        is_read = attribute is not None and is_leaf_type(get_nullable_type(field.type))
         call = _given if is_read else compiled_call(self._schema, field, node)
         run = _resolving(parent_type, name, details, field, call=call, complete=complete)
         return run if attribute is None or not is_read else reading(attribute, field.type, run)
 
     def _completion(self, type_: GraphQLOutputType, details: FieldDetailsList) -> Complete:
-        nullable_type = nullable(type_)
+        nullable_type: Any = get_nullable_type(type_)
         if is_list_type(nullable_type):
             complete = self._list(nullable_type, details)
         elif is_leaf_type(nullable_type):
@@ -156,21 +156,21 @@ class Compiler:
                 return state.complete_list_value(type_, details, info, path, result, None)
             items: list[Any] = []
             waiting: list[int] = []
-            for index, item in enumerate(result):
-                item_path = Path(path, index, None)
-                try:
-                    completed = complete_item(state, item, info, item_path)
-                except Exception as error:
+            try:
+                for index, item in enumerate(result):
+                    item_path = Path(path, index, None)
                     try:
+                        completed = complete_item(state, item, info, item_path)
+                    except Exception as error:
                         state.handle_field_error(error, item_type, details, item_path)
-                    except Exception:
-                        _settle(state, items, waiting)
-                        raise
-                    completed = None
-                if completed.__class__ not in PLAIN and is_awaitable(completed):
-                    completed = _awaited(state, completed, item_type, details, item_path)
-                    waiting.append(index)
-                items.append(completed)
+                        completed = None
+                    if completed.__class__ not in PLAIN and is_awaitable(completed):
+                        completed = _awaited(state, completed, item_type, details, item_path)
+                        waiting.append(index)
+                    items.append(completed)
+            except Exception:
+                _settle(state, items, waiting)
+                raise
             return _gathered(items, waiting) if waiting else items
 
         return complete

@@ -16,12 +16,14 @@ from graphql import (
     GraphQLLeafType,
     GraphQLSchema,
     GraphQLString,
+    Node,
     ObjectValueNode,
     Undefined,
     ValueNode,
     VariableDefinitionNode,
     VariableNode,
     Visitor,
+    get_nullable_type,
     is_input_object_type,
     is_leaf_type,
     is_non_null_type,
@@ -144,10 +146,10 @@ def compiled_literal(node: ValueNode, type_: Any) -> Callable[[Variables], Any]:
     """Of an argument or a part of it. Raises Unusual when it runs, never when it is made."""
     if isinstance(node, VariableNode):
         return _variable(node.name.value, is_required=is_non_null_type(type_))
-    nullable = type_.of_type if is_non_null_type(type_) else type_
+    nullable = get_nullable_type(type_)
     if _is_plain_object(nullable) and isinstance(node, ObjectValueNode):
         return _object_literal(node, nullable)
-    if _has_variable(node):
+    if holds(node, VariableNode):
         return _refuse
     try:
         return constant(coerce_input_literal(node, type_))
@@ -155,17 +157,21 @@ def compiled_literal(node: ValueNode, type_: Any) -> Callable[[Variables], Any]:
         return _refuse
 
 
-def _has_variable(node: ValueNode) -> bool:
-    search = _VariableSearch()
+def holds(node: Node, kind: type[Node]) -> bool:
+    """Whether there is a node of that kind in it."""
+    search = _Search(kind)
     visit(node, search)
     return search.has_found
 
 
-class _VariableSearch(Visitor):
-    has_found = False
+class _Search(Visitor):
+    def __init__(self, kind: type[Node]) -> None:
+        super().__init__()
+        self._kind = kind
+        self.has_found = False
 
-    def enter_variable(self, _node: VariableNode, *_: Any) -> None:
-        self.has_found = True
+    def enter(self, node: Node, *_: Any) -> None:
+        self.has_found = self.has_found or isinstance(node, self._kind)
 
 
 def constant(value: Any) -> Callable[[Variables], Any]:
@@ -201,16 +207,11 @@ def _object_literal(
     return build if nodes.keys() <= type_.fields.keys() else _refuse
 
 
-def default_of(given: Any) -> Any:
-    """Of an argument or an input field; Undefined: it has none."""
-    return coerce_default_value(given)
-
-
 def _default(field: GraphQLInputField) -> Callable[[dict[str, Any]], Any] | None:
     """None: where the field is not given, it is left out."""
     if is_required_input_field(field):
         return _refuse
-    default = default_of(field)
+    default = coerce_default_value(field)
     return None if default is Undefined else constant(default)
 
 

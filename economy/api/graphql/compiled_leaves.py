@@ -9,6 +9,7 @@ from graphql import (
     GraphQLOutputType,
     GraphQLResolveInfo,
     Undefined,
+    get_nullable_type,
     is_non_null_type,
 )
 from graphql.pyutils import Path, is_awaitable
@@ -28,7 +29,7 @@ def reading(attribute: str, type_: GraphQLOutputType, finish: RunField) -> RunFi
 
     `finish` gets whatever is unusual about it instead of a source: a value, or an error.
     """
-    leaf_type: GraphQLLeafType = nullable(type_)
+    leaf_type: Any = get_nullable_type(type_)
     unchanged, coerce = UNCHANGED.get(leaf_type), leaf_type.coerce_output_value
     is_nullable = not is_non_null_type(type_)
 
@@ -55,10 +56,6 @@ def is_to_come(value: Any) -> bool:
 
 def leaf(type_: GraphQLLeafType) -> Complete:
     return lambda state, result, _info, _path: state.complete_leaf_value(type_, result)
-
-
-def nullable(type_: GraphQLOutputType) -> Any:
-    return type_.of_type if is_non_null_type(type_) else type_
 
 
 def attribute_of(field: GraphQLField) -> str | None:
