@@ -23,6 +23,7 @@ from economy.api.tokens import PlayerTokens
 from economy.bootstrap import open_services
 from economy.database import Database
 from economy.errors import EconomyError
+from economy.garbage import spare_the_collector
 from economy.jobs import run_jobs
 from economy.logs import configure_logging
 from economy.metrics import Metrics
@@ -41,8 +42,9 @@ class NotMigrated(Exception):
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Without settings they are read from the environment: so do uvicorn's worker processes."""
-    settings = settings or Settings()
+    """Without settings they are read from the environment: so do uvicorn's worker processes, which
+    are this application's alone."""
+    is_own_process, settings = settings is None, settings or Settings()
     configure_logging(settings)
     metrics, tokens = Metrics(), PlayerTokens(settings)
     app = FastAPI(
@@ -52,7 +54,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,  # FastAPI's pages load their scripts from the internet
         redoc_url=None,
         redirect_slashes=False,  # its redirect would be built from the Host header that was sent
-        lifespan=partial(_lifespan, settings=settings, metrics=metrics, tokens=tokens),
+        lifespan=partial(
+            _lifespan,
+            settings=settings,
+            metrics=metrics,
+            tokens=tokens,
+            is_own_process=is_own_process,
+        ),
     )
     # the innermost: everything else of the stack that a request of GraphQL needs is before it
     app.add_middleware(GraphQLDoor, endpoint=_graphql_endpoint(settings, tokens))
@@ -77,13 +85,20 @@ async def require_migrated(database: Database) -> None:
 
 @asynccontextmanager
 async def _lifespan(
-    app: FastAPI, settings: Settings, metrics: Metrics, tokens: PlayerTokens
+    app: FastAPI,
+    settings: Settings,
+    metrics: Metrics,
+    tokens: PlayerTokens,
+    *,
+    is_own_process: bool,
 ) -> AsyncIterator[None]:
     async with open_services(settings, metrics) as services:
         await require_migrated(services.database)
         app.state.services = services
         app.state.authenticator = Authenticator(tokens, services)
         app.state.metrics = metrics
+        if is_own_process:
+            spare_the_collector()
         async with _jobs_running(services):
             yield
 

@@ -2,38 +2,22 @@
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import asyncpg
-from sqlalchemy import Connection, event, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import Connection, PoolProxiedConnection, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from economy.errors import (
-    CommitOutcomeUnknown,
-    ConcurrencyConflict,
-    ConnectionLost,
-    LockNotGranted,
-    Unavailable,
-)
+from economy.database_errors import translated
+from economy.errors import CommitOutcomeUnknown, ConcurrencyConflict, ConnectionLost, Unavailable
 from economy.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-CONFLICT_STATES = {"40001", "40P01"}  # serialisation, deadlock
-LOCK_WAIT = "55P03"
-LOST_STATES = {"57P01", "57P02", "57P03", "57P05"}  # server stops, crashes, starts, idle too long
-UNAVAILABLE_CLASSES = ("53", "57")  # out of resources, operator intervention (timeouts)
-READ_ONLY = "25006"  # a standby: the primary has moved
-SQLITE_CONFLICTS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 NETWORK_SECONDS = 2.0  # what an answer may take on its way
 
@@ -90,6 +74,13 @@ class Database:
                 raise CommitOutcomeUnknown from error
             raise
 
+    def posting_unit_of_work(self) -> AbstractAsyncContextManager[Any]:
+        """The same for posting: a session on SQLite, on PostgreSQL the driver's own connection.
+
+        A session of SQLAlchemy costs more than all statements of a batch.
+        """
+        return self.unit_of_work() if self.dialect == "sqlite" else self._driver_unit_of_work()
+
     async def read(
         self,
         query: Callable[Concatenate[AsyncSession, P], Awaitable[T]],
@@ -145,7 +136,49 @@ class Database:
             async with self._connection_slot(), AsyncSession(engine, autoflush=False) as session:
                 yield session
         except Exception as error:
-            ours = _translated(error)
+            ours = translated(error)
+            if ours is error:
+                raise
+            raise ours from error
+
+    @asynccontextmanager
+    async def _driver_unit_of_work(self) -> AsyncIterator[asyncpg.Connection]:
+        is_committing = False
+        try:
+            async with self._driver_connection() as connection:
+                await connection.execute("BEGIN")
+                try:
+                    yield connection
+                except BaseException:
+                    with suppress(Exception):  # then it is thrown away
+                        await connection.execute("ROLLBACK")
+                    raise
+                is_committing = True
+                await connection.execute("COMMIT")
+        except Unavailable as error:
+            if is_committing:
+                raise CommitOutcomeUnknown from error
+            raise
+
+    @asynccontextmanager
+    async def _driver_connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of asyncpg from SQLAlchemy's pool, whose errors are ours."""
+        try:
+            async with self._connection_slot():
+                pooled = await self._engine.raw_connection()
+                while _driver_of(pooled).is_closed():  # as after a restart of the server
+                    pooled.invalidate()
+                    pooled = await self._engine.raw_connection()
+                connection = _driver_of(pooled)
+                try:
+                    yield connection
+                finally:
+                    if connection.is_closed() or connection.is_in_transaction():
+                        pooled.invalidate()
+                    else:
+                        pooled.close()
+        except Exception as error:
+            ours = translated(error)
             if ours is error:
                 raise
             raise ours from error
@@ -162,6 +195,10 @@ class Database:
             yield
         finally:
             self._slots.release()
+
+
+def _driver_of(pooled: PoolProxiedConnection) -> asyncpg.Connection:
+    return cast("asyncpg.Connection", pooled.driver_connection)
 
 
 async def _ping(session: AsyncSession) -> None:
@@ -197,50 +234,3 @@ def _begin_immediate(connection: Connection) -> None:
     options = connection.get_execution_options()
     if options.get("isolation_level") != "AUTOCOMMIT":
         connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN IMMEDIATE"))
-
-
-def _translated(error: Exception) -> Exception:
-    """Our error for a driver's, told by SQLSTATE; what is not of this kind comes back as it is."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    state = getattr(cause, "sqlstate", None) or ""
-    if state == LOCK_WAIT:
-        return LockNotGranted()
-    if state in CONFLICT_STATES or _is_sqlite_conflict(cause) or _is_stale_plan(cause):
-        return ConcurrencyConflict()
-    if state in LOST_STATES or state.startswith("08") or _is_broken_connection(error):
-        return ConnectionLost()
-    if state.startswith(UNAVAILABLE_CLASSES) or state == READ_ONLY:
-        return Unavailable()
-    if isinstance(error, PoolTimeout | TimeoutError) or _is_full_or_unreadable(cause):
-        return Unavailable()
-    return error
-
-
-def _is_broken_connection(error: Exception) -> bool:
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or _is_broken_connection_of_driver(
-            error.orig.__cause__ if error.orig else None
-        )
-    return _is_broken_connection_of_driver(error)
-
-
-def _is_broken_connection_of_driver(error: BaseException | None) -> bool:
-    # asyncpg says InterfaceError for misuse, too; only the text tells
-    is_closed = isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)
-    return is_closed or isinstance(error, OSError)
-
-
-def _is_stale_plan(cause: BaseException | None) -> bool:
-    """A migration changed a column under a prepared statement: the next try prepares it anew."""
-    stale = asyncpg.InvalidCachedStatementError
-    return isinstance(cause, stale) or isinstance(getattr(cause, "__cause__", None), stale)
-
-
-def _is_sqlite_conflict(cause: BaseException | None) -> bool:
-    code = getattr(cause, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in SQLITE_CONFLICTS  # the low byte is the class
-
-
-def _is_full_or_unreadable(cause: BaseException | None) -> bool:
-    code = getattr(cause, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}

@@ -14,8 +14,8 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any, cast
 
-from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
+from hiredis import pack_command
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
@@ -25,7 +25,7 @@ from economy.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-Command = Sequence[str | bytes | int | float]
+Command = tuple[str | bytes | int | float, ...]
 
 PREFIX = "economy:2"  # of every key; the number is the form of the values: raise it when it changes
 FIRST_PAUSE_SECONDS = 0.1
@@ -58,15 +58,17 @@ class RedisClient:
     ) -> None:
         """`greeting` is the first command on each new connection; `renewal` voids what is cached:
         Redis is back once it has succeeded."""
-        self._redis = Redis.from_url(
+        # it makes connections; what it does to lend one costs more than a round trip
+        self._pool = ConnectionPool.from_url(
             url,
-            socket_timeout=timeout_seconds,
+            socket_timeout=None,  # `_send` has a timeout for all of it
             socket_connect_timeout=timeout_seconds,
             retry=Retry(NoBackoff(), 0),
             redis_connect_func=self._greet,
             # with them redis-py does not see that the server has closed an idle connection
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
+        self._idle: list[AbstractConnection] = []
         self._timeout_seconds = timeout_seconds
         self._greeting = greeting
         self._renewal = renewal
@@ -121,8 +123,7 @@ class RedisClient:
             self._comeback.cancel()
             await asyncio.wait([self._comeback])
         self._state = State.DOWN
-        with suppress(RedisError):  # one that does not answer does not say goodbye either
-            await self._redis.aclose()
+        await self._disconnect()
 
     async def _beat(self) -> None:
         while True:
@@ -166,11 +167,32 @@ class RedisClient:
             self._start_trips()
 
     async def _send(self, commands: Sequence[Command]) -> list[Any]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        async with asyncio.timeout(self._timeout_seconds):
-            return await pipeline.execute(raise_on_error=False)
+        """The answers; errors of single commands are among them. Raises whatever else fails."""
+        connection = self._idle.pop() if self._idle else self._new_connection()
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                if connection.is_connected and await connection.can_read():
+                    await connection.disconnect(nowait=True)  # the server has closed it
+                await connection.connect()
+                await connection.send_packed_command(
+                    [pack_command(cast("Any", one)) for one in commands]
+                )
+                answers = [await _answer_of(connection) for _ in commands]
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._idle.append(connection)
+        return answers
+
+    def _new_connection(self) -> AbstractConnection:
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        return connection
+
+    async def _disconnect(self) -> None:
+        """All that are idle."""
+        while self._idle:
+            with suppress(RedisError):  # one that does not answer does not say goodbye either
+                await self._idle.pop().disconnect(nowait=True)
 
     def _cut_off(self, error: Exception) -> None:
         if self._state is State.UP:
@@ -193,9 +215,8 @@ class RedisClient:
         while True:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            with suppress(Exception):
-                # what is left of old connections may lead to a server that is no longer the one
-                await self._redis.connection_pool.disconnect(inuse_connections=False)
+            # what is left of old connections may lead to a server that is no longer the one
+            await self._disconnect()
             if not await self._renew():
                 continue
             self._state = State.UNTRUSTED
@@ -215,6 +236,13 @@ class RedisClient:
             self._distrust(answer)
             return False
         return True
+
+
+async def _answer_of(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
 
 
 def _is_out_of_memory(error: Exception) -> bool:

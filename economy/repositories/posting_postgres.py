@@ -4,14 +4,11 @@ Few and constant, whatever the size of a batch. A statement built by SQLAlchemy 
 each length of a list, costs many times the CPU.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import BigInteger, bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.models.inventory import InventoryRow
 from economy.models.product import ProductRow
@@ -19,18 +16,48 @@ from economy.models.transaction import COMPLETED_REVERSAL, TransactionRow
 from economy.models.user import UserRow
 from economy.repositories.posting_rows import Changes, Found, Wanted, end_of
 
-# By way of the session, as its first statement: that sends BEGIN, and notices a dead connection.
-_LOCK_USERS = text(
-    f"""SELECT {", ".join(UserRow._fields)} FROM "user"
-    WHERE id = ANY (:ids) ORDER BY id FOR UPDATE"""
-).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
+_WHAT = ("user", "product", "item", "earlier")  # kinds of rows that are found
 
-_FIND_HELD = text(
-    """SELECT id FROM "user" WHERE id = ANY (:ids) AND id NOT IN (
-        SELECT id FROM "user" WHERE id = ANY (:ids) FOR UPDATE SKIP LOCKED
-    )"""
-).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
 
+def _columns(row_type: Any, prefix: str = "") -> str:
+    return ", ".join(prefix + name for name in row_type._fields)
+
+
+_LOCK_USERS = """SELECT id FROM "user" WHERE id = ANY ($1::bigint[]) ORDER BY id FOR UPDATE"""
+_FIND_HELD = """
+SELECT id FROM "user" WHERE id = ANY ($1::bigint[]) AND id NOT IN (
+    SELECT id FROM "user" WHERE id = ANY ($1::bigint[]) FOR UPDATE SKIP LOCKED
+)
+"""
+# Locks and reads in one round trip. What is read was so when the statement began, before it waited
+# for locks: `has_moved` tells of users whose history has grown meanwhile.
+# LATERAL … LIMIT 1: one descent of the unique index for each row wanted, whatever the statistics
+# say. As a plain join it may read a player's whole history, or hash the table.
+_LOCK_AND_FIND = f"""
+WITH locked AS MATERIALIZED (
+    SELECT {_columns(UserRow)} FROM "user" WHERE id = ANY ($1::bigint[]) ORDER BY id FOR UPDATE
+)
+SELECT 'user' AS what, locked.last_seq <> seen.last_seq AS has_moved,
+    ROW ({_columns(UserRow, "locked.")}) AS found
+FROM locked JOIN "user" AS seen ON seen.id = locked.id
+UNION ALL
+SELECT 'product', false, ROW ({_columns(ProductRow)}) FROM product WHERE id = ANY ($2::bigint[])
+UNION ALL
+SELECT 'item', false, item.found
+FROM unnest($3::bigint[], $4::bigint[]) AS wanted (user_id, product_id)
+CROSS JOIN LATERAL (
+    SELECT ROW ({_columns(InventoryRow)}) AS found FROM inventory
+    WHERE user_id = wanted.user_id AND product_id = wanted.product_id LIMIT 1
+) AS item
+UNION ALL
+SELECT 'earlier', false, earlier.found
+FROM unnest($5::bigint[], $6::text[], $7::text[]) AS wanted (user_id, kind, idempotency_key)
+CROSS JOIN LATERAL (
+    SELECT ROW ({_columns(TransactionRow)}) AS found FROM transaction
+    WHERE user_id = wanted.user_id AND kind = wanted.kind
+        AND idempotency_key = wanted.idempotency_key LIMIT 1
+) AS earlier
+"""
 _CLAIM_REFERENCES = """
 INSERT INTO claim (value, kind, user_id)
 SELECT value, 'external_reference', user_id
@@ -40,27 +67,6 @@ ON CONFLICT DO NOTHING RETURNING value
 """
 _UNCLAIM_REFERENCES = """
 DELETE FROM claim WHERE value = ANY ($1::text[]) AND kind = 'external_reference'
-"""
-_FIND_PRODUCTS = f"""
-SELECT {", ".join(ProductRow._fields)} FROM product WHERE id = ANY ($1::bigint[])
-"""
-# LATERAL … LIMIT 1: one descent of the unique index for each row wanted, whatever the statistics
-# say. As a plain join it may read a player's whole history, or hash the table.
-_FIND_ITEMS = f"""
-SELECT item.* FROM unnest($1::bigint[], $2::bigint[]) AS wanted (user_id, product_id)
-CROSS JOIN LATERAL (
-    SELECT {", ".join(InventoryRow._fields)} FROM inventory
-    WHERE user_id = wanted.user_id AND product_id = wanted.product_id LIMIT 1
-) AS item
-"""
-_FIND_EARLIER = f"""
-SELECT earlier.*
-FROM unnest($1::bigint[], $2::text[], $3::text[]) AS wanted (user_id, kind, idempotency_key)
-CROSS JOIN LATERAL (
-    SELECT {", ".join(TransactionRow._fields)} FROM transaction
-    WHERE user_id = wanted.user_id AND kind = wanted.kind
-        AND idempotency_key = wanted.idempotency_key LIMIT 1
-) AS earlier
 """
 _FIND_BY_ID = f"""
 SELECT found.* FROM unnest($1::bigint[], $2::uuid[]) AS wanted (user_id, id)
@@ -77,27 +83,27 @@ CROSS JOIN LATERAL (
     WHERE user_id = wanted.user_id AND target_id = wanted.id AND {COMPLETED_REVERSAL} LIMIT 1
 ) AS reversal
 """
-_UPDATE_USERS = """
-UPDATE "user" SET balance = changed.balance, last_seq = changed.last_seq, debt = changed.debt,
-    chain_hash = changed.chain_hash
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[])
-    AS changed (id, balance, last_seq, debt, chain_hash)
-WHERE "user".id = changed.id AND "user".id = ANY ($1::bigint[])
-"""
-_UPSERT_ITEMS = f"""
-INSERT INTO inventory ({", ".join(InventoryRow._fields)})
-SELECT * FROM unnest(
-    $1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::timestamptz[]
+# In one round trip: nothing of it depends on the rest.
+_WRITE = f"""
+WITH changed_users AS (
+    UPDATE "user" SET balance = changed.balance, last_seq = changed.last_seq,
+        debt = changed.debt, chain_hash = changed.chain_hash
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[])
+        AS changed (id, balance, last_seq, debt, chain_hash)
+    WHERE "user".id = changed.id AND "user".id = ANY ($1::bigint[])
+), changed_items AS (
+    INSERT INTO inventory ({_columns(InventoryRow)})
+    SELECT * FROM unnest(
+        $6::bigint[], $7::uuid[], $8::bigint[], $9::text[], $10::bigint[], $11::timestamptz[]
+    )
+    ON CONFLICT (user_id, product_id) DO UPDATE SET quantity = excluded.quantity
 )
-ON CONFLICT (user_id, product_id) DO UPDATE SET quantity = excluded.quantity
-"""
-_INSERT_TRANSACTIONS = f"""
-INSERT INTO transaction ({", ".join(TransactionRow._fields)})
+INSERT INTO transaction ({_columns(TransactionRow)})
 SELECT * FROM unnest(
-    $1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-    $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[],
-    $14::bytea[], $15::text[], $16::timestamptz[], $17::timestamptz[], $18::bigint[], $19::uuid[],
-    $20::bigint[], $21::bigint[], $22::bytea[], $23::bytea[]
+    $12::bigint[], $13::uuid[], $14::bigint[], $15::text[], $16::text[], $17::bigint[],
+    $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::text[], $23::text[],
+    $24::text[], $25::bytea[], $26::text[], $27::timestamptz[], $28::timestamptz[],
+    $29::bigint[], $30::uuid[], $31::bigint[], $32::bigint[], $33::bytea[], $34::bytea[]
 )
 """
 _SETTLE_TRANSACTIONS = """
@@ -114,68 +120,76 @@ WHERE transaction.user_id = end_.user_id AND transaction.id = end_.id
 """
 
 
-async def lock_and_find(session: AsyncSession, wanted: Wanted) -> Found:
-    users = await _lock_users(session, wanted.user_ids)
-    connection = await _driver_connection(session)
+async def lock_and_find(connection: asyncpg.Connection, wanted: Wanted) -> Found:
+    found = await _lock_and_find(connection, wanted, wanted.items)
     claimed = await _fetch(connection, _CLAIM_REFERENCES, wanted.references)
     targets = [
         TransactionRow._make(row) for row in await _fetch(connection, _FIND_BY_ID, wanted.targets)
     ]
     reversed_ids = await _fetch(connection, _FIND_REVERSED, wanted.targets)
-    wanted_items = wanted.items_with(targets)
-    product_ids = sorted({product_id for _, product_id in wanted_items})
-    products = await connection.fetch(_FIND_PRODUCTS, product_ids) if product_ids else []
-    items = await _fetch(connection, _FIND_ITEMS, wanted_items)
-    earlier = await _fetch(connection, _FIND_EARLIER, wanted.keys)
+    if targets:
+        found = await _lock_and_find(connection, wanted, wanted.items_with(targets))
     return Found(
-        users=users,
-        products=[ProductRow._make(row) for row in products],
-        items=[InventoryRow._make(row) for row in items],
-        earlier=[TransactionRow._make(row) for row in earlier],
+        users=[UserRow._make(row) for row in found["user"]],
+        products=[ProductRow._make(row) for row in found["product"]],
+        items=[InventoryRow._make(row) for row in found["item"]],
+        earlier=[TransactionRow._make(row) for row in found["earlier"]],
         claimed_references=[row["value"] for row in claimed],
         targets=targets,
         reversed_ids=[tuple(row) for row in reversed_ids],
     )
 
 
-async def write(session: AsyncSession, changes: Changes) -> None:
-    connection = await _driver_connection(session)
+async def write(connection: asyncpg.Connection, changes: Changes) -> None:
     users = [
         (user.id, user.balance, user.last_seq, user.debt, user.chain_hash) for user in changes.users
     ]
-    await _fetch(connection, _UPDATE_USERS, users)
-    await _fetch(connection, _UPSERT_ITEMS, changes.items)
-    await _fetch(connection, _INSERT_TRANSACTIONS, changes.written)
-    await _fetch(connection, _SETTLE_TRANSACTIONS, map(end_of, changes.settled))
+    if users or changes.items or changes.written:
+        await connection.fetch(
+            _WRITE,
+            *_arrays(users, 5),
+            *_arrays(changes.items, len(InventoryRow._fields)),
+            *_arrays(changes.written, len(TransactionRow._fields)),
+        )
+    await _fetch(connection, _SETTLE_TRANSACTIONS, list(map(end_of, changes.settled)))
     if changes.unclaimed_references:
         await connection.fetch(_UNCLAIM_REFERENCES, changes.unclaimed_references)
 
 
-async def users_held(session: AsyncSession, user_ids: Collection[int]) -> set[int]:
-    return set((await session.execute(_FIND_HELD, {"ids": list(user_ids)})).scalars())
+async def users_held(connection: asyncpg.Connection, user_ids: Collection[int]) -> set[int]:
+    return {row["id"] for row in await connection.fetch(_FIND_HELD, list(user_ids))}
 
 
 async def lock_and_find_transactions(
-    session: AsyncSession, keys: Collection[tuple[int, UUID]]
+    connection: asyncpg.Connection, keys: Collection[tuple[int, UUID]]
 ) -> list[TransactionRow]:
-    await _lock_users(session, {user_id for user_id, _ in keys})
-    rows = await _fetch(await _driver_connection(session), _FIND_BY_ID, keys)
+    await connection.fetch(_LOCK_USERS, list({user_id for user_id, _ in keys}))
+    rows = await _fetch(connection, _FIND_BY_ID, keys)
     return [TransactionRow._make(row) for row in rows]
 
 
-async def _lock_users(session: AsyncSession, ids: Collection[int]) -> list[UserRow]:
-    rows = await session.execute(_LOCK_USERS, {"ids": list(ids)})
-    return [UserRow._make(row) for row in rows]
-
-
-async def _driver_connection(session: AsyncSession) -> asyncpg.Connection:
-    connection = await session.connection()
-    return (await connection.get_raw_connection()).driver_connection
+async def _lock_and_find(
+    connection: asyncpg.Connection, wanted: Wanted, items: Collection[tuple[int, int]]
+) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows found, by what they are."""
+    product_ids = sorted({product_id for _, product_id in items})
+    arguments = (wanted.user_ids, product_ids, *_arrays(items, 2), *_arrays(wanted.keys, 3))
+    rows = await connection.fetch(_LOCK_AND_FIND, *arguments)
+    if any(row["has_moved"] for row in rows):  # nobody moves them now: the locks are held
+        rows = await connection.fetch(_LOCK_AND_FIND, *arguments)
+    found: dict[str, list[tuple[Any, ...]]] = {what: [] for what in _WHAT}
+    for what, _, row in rows:
+        found[what].append(row)
+    return found
 
 
 async def _fetch(
-    connection: asyncpg.Connection, statement: str, rows: Iterable[tuple[Any, ...]]
+    connection: asyncpg.Connection, statement: str, rows: Collection[tuple[Any, ...]]
 ) -> list[asyncpg.Record]:
-    """Rows go in as one array a column; without rows there is nothing to ask."""
-    columns = list(zip(*rows, strict=True))
-    return await connection.fetch(statement, *columns) if columns else []
+    """Without rows there is nothing to ask."""
+    return await connection.fetch(statement, *zip(*rows, strict=True)) if rows else []
+
+
+def _arrays(rows: Collection[tuple[Any, ...]], width: int) -> Iterable[Sequence[Any]]:
+    """Rows go in as one array a column."""
+    return zip(*rows, strict=True) if rows else ((),) * width

@@ -47,14 +47,14 @@ class Posting:
 
     async def users_held(self, user_ids: Collection[int]) -> set[int]:
         """Those of these users whose rows somebody holds right now. Raises like `post`."""
-        async with self._database.unit_of_work() as session:
+        async with self._database.posting_unit_of_work() as session:
             return await self._statements.users_held(session, user_ids)
 
     async def _post_once(self, batch: Sequence[Entry]) -> list[Answer]:
         answers: list[Answer] = []
         settlement: Settlement | None = None
         try:
-            async with self._database.unit_of_work() as session:
+            async with self._database.posting_unit_of_work() as session:
                 found = await self._statements.lock_and_find(session, _wanted(batch))
                 settlement = Settlement(found)
                 answers = [settlement.settle(entry) for entry in batch]
@@ -71,7 +71,7 @@ class Posting:
         for attempt in range(ATTEMPTS):
             await asyncio.sleep(FIRST_BACKOFF_SECONDS * 2**attempt)
             try:
-                async with self._database.unit_of_work() as session:
+                async with self._database.posting_unit_of_work() as session:
                     rows = await self._statements.lock_and_find_transactions(
                         session,
                         [(row.user_id, row.id) for row in settlement.written + settlement.settled],
