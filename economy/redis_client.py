@@ -173,7 +173,7 @@ class RedisClient:
             async with asyncio.timeout(self._timeout_seconds):
                 if connection.is_connected and await connection.can_read():
                     await connection.disconnect(nowait=True)  # the server has closed it
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]
                 await connection.send_packed_command(
                     [pack_command(cast("Any", one)) for one in commands]
                 )

@@ -1,7 +1,8 @@
 """From a request's headers to the actor: the one place that reads credentials."""
 
-from starlette.requests import Request
+from starlette.types import Scope
 
+from economy.api.headers import header
 from economy.api.limits import note_failed_authentication
 from economy.api.tokens import PlayerTokens
 from economy.errors import Unauthenticated
@@ -14,18 +15,17 @@ class Authenticator:
         self._tokens = tokens
         self._services = services
 
-    async def actor_of(self, request: Request) -> Actor | None:
+    async def actor_of(self, scope: Scope) -> Actor | None:
         """None: anonymous. A bad credential is never taken for none: Unauthenticated, or
         RateLimited after too many of them."""
         try:
-            return await self._actor_of(request)
+            return await self._actor_of(scope)
         except Unauthenticated:
-            await note_failed_authentication(self._services, request)
+            await note_failed_authentication(self._services, scope)
             raise
 
-    async def _actor_of(self, request: Request) -> Actor | None:
-        headers = request.headers
-        authorization, key = headers.get("authorization"), headers.get("x-api-key")
+    async def _actor_of(self, scope: Scope) -> Actor | None:
+        authorization, key = header(scope, b"authorization"), header(scope, b"x-api-key")
         if authorization is not None and key is not None:
             raise Unauthenticated("Send one credential: a token or a server key.")
         if authorization is not None:

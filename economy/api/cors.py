@@ -1,7 +1,6 @@
 """Which web pages of other origins may call: an allow-list."""
 
-from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
+from typing import Any
 
 from economy.settings import Settings
 
@@ -13,12 +12,14 @@ ANSWER_HEADERS = (
 PREFLIGHT_TTL_SECONDS = 600
 
 
-def add_cors(app: FastAPI, settings: Settings) -> None:
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=[origin.strip().rstrip("/") for origin in settings.cors_origins.split(",")],
-        allow_methods=["GET", "POST"],
-        allow_headers=[*REQUEST_HEADERS, "X-Request-Id"],
-        expose_headers=ANSWER_HEADERS,
-        max_age=PREFLIGHT_TTL_SECONDS,
-    )
+def cors_options(settings: Settings) -> dict[str, Any]:
+    """Of Starlette's CORSMiddleware."""
+    return {
+        "allow_origins": [
+            origin.strip().rstrip("/") for origin in settings.cors_origins.split(",")
+        ],
+        "allow_methods": ["GET", "POST"],
+        "allow_headers": [*REQUEST_HEADERS, "X-Request-Id"],
+        "expose_headers": ANSWER_HEADERS,
+        "max_age": PREFLIGHT_TTL_SECONDS,
+    }

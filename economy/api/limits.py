@@ -4,10 +4,11 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (version 
 """
 
 from ipaddress import ip_address, ip_network
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
+from economy.api.headers import Pairs, pairs
 from economy.errors import RateLimited
 from economy.rate_limits import Act, Turn
 from economy.services import Services
@@ -25,7 +26,7 @@ class _State(NamedTuple):
 
 
 class RequestLimits:
-    def __init__(self, scope: Any, services: Services, actor: Actor | None) -> None:
+    def __init__(self, scope: Scope, services: Services, actor: Actor | None) -> None:
         self._states: dict[str, _State] = scope.setdefault(_STATES, {})
         self._limits = services.rate_limits
         self._actor = actor
@@ -63,30 +64,30 @@ def note_refusal(states: dict[str, _State], error: RateLimited) -> None:
     states[error.limit] = _State(error.quota, error.window_seconds, 0, error.retry_after)
 
 
-def headers_of(scope: Any) -> dict[str, str]:
+def headers_of(scope: Scope) -> Pairs:
     """What is left of each limit that the request took from."""
     states: dict[str, _State] = scope.get(_STATES, {})
     if not states:
-        return {}
+        return []
     policies = (f'"{name}";q={one.quota};w={one.window_seconds}' for name, one in states.items())
     rests = (f'"{name}";r={one.remaining};t={one.reset_seconds}' for name, one in states.items())
-    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(rests)}
+    return pairs({"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(rests)})
 
 
-async def note_failed_authentication(services: Services, request: HTTPConnection) -> None:
+async def note_failed_authentication(services: Services, scope: Scope) -> None:
     """Valid credentials are never refused for the sake of others behind the same address.
 
     Raises RateLimited.
     """
     try:
-        await services.rate_limits.note_failed_authentication(_origin(request))
+        await services.rate_limits.note_failed_authentication(_origin(scope))
     except RateLimited as error:
-        note_refusal(request.scope.setdefault(_STATES, {}), error)
+        note_refusal(scope.setdefault(_STATES, {}), error)
         raise
 
 
-def _origin(request: HTTPConnection) -> str:
-    host = request.client.host if request.client else ""
+def _origin(scope: Scope) -> str:
+    host = scope["client"][0] if scope.get("client") else ""
     try:
         address = ip_address(host)
     except ValueError:  # a Unix socket

@@ -1,34 +1,44 @@
 """What holds for every request: it has an id, which log and answer carry, and is counted."""
 
+import os
 import re
 import time
 from contextvars import ContextVar
-from uuid import uuid4
+from typing import NamedTuple
 
-from starlette.datastructures import Headers, MutableHeaders
+from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from economy.api.headers import header
 from economy.api.limits import headers_of
 from economy.metrics import Metrics
 
-HEADER = "X-Request-Id"
+HEADER = b"x-request-id"
 # A caller's own id goes into the log: nothing there may break a line or be long.
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
+class _Figures(NamedTuple):
+    """Of one kind of request. To find them by their labels takes longer than to count."""
+
+    requests: Counter
+    seconds: Histogram
+
+
 class RequestMiddleware:
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
+        self._figures: dict[tuple[str, str, int], _Figures] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(HEADER, "")
-        id_ = given if _ACCEPTABLE.fullmatch(given) else uuid4().hex
+        given = header(scope, HEADER)
+        id_ = given if given and _ACCEPTABLE.fullmatch(given) else os.urandom(16).hex()
         request_id.set(id_)
         status = 500
 
@@ -36,9 +46,8 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers[HEADER] = id_
-                headers.update(headers_of(scope))
+                ours = [(HEADER, id_.encode("ascii")), *headers_of(scope)]
+                message["headers"] = [*message.get("headers", ()), *ours]
             await send(message)
 
         started_at = time.perf_counter()
@@ -47,5 +56,14 @@ class RequestMiddleware:
         finally:
             # the route's template: paths hold ids, and each would be a time series of its own
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(scope["method"], route, status).inc()
-            self._metrics.request_seconds.labels(route).observe(time.perf_counter() - started_at)
+            figures = self._figures_of(scope["method"], route, status)
+            figures.requests.inc()
+            figures.seconds.observe(time.perf_counter() - started_at)
+
+    def _figures_of(self, method: str, route: str, status: int) -> _Figures:
+        key = (method, route, status)
+        if key not in self._figures:
+            self._figures[key] = _Figures(
+                self._metrics.requests.labels(*key), self._metrics.request_seconds.labels(route)
+            )
+        return self._figures[key]

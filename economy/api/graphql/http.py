@@ -6,13 +6,11 @@ https://graphql.github.io/graphql-over-http/draft/
 import asyncio
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from graphql import ExecutionResult, GraphQLSchema, OperationType, execute, get_operation_ast
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from economy.api.auth import Authenticator
 from economy.api.graphql.answers import (
@@ -28,6 +26,7 @@ from economy.api.graphql.graphiql import graphiql_response
 from economy.api.graphql.negotiation import GRAPHQL_RESPONSE, JSON, response_type, wants_page
 from economy.api.graphql.parameters import BadRequest, Parameters, read_parameters
 from economy.api.graphql.persisted import PersistedOperations, UnknownOperation
+from economy.api.headers import Pairs, joined_header, pairs
 from economy.api.limits import RequestLimits
 from economy.api.refusals import headers_of_refusal
 from economy.errors import EconomyError, RateLimited, Unavailable
@@ -35,7 +34,23 @@ from economy.services import Services
 from economy.services.access import Actor
 from economy.settings import Introspection, Settings
 
-VARY = {"Vary": "Accept"}
+# of every answer, by its media type
+_HEADERS = {
+    media: pairs(
+        {
+            "Content-Type": f"{media}; charset=utf-8",
+            "Vary": "Accept",
+            "Cache-Control": "no-store",
+        }
+    )
+    for media in (GRAPHQL_RESPONSE, JSON)
+}
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Pairs
+    body: bytes
 
 
 class GraphQLEndpoint:
@@ -65,27 +80,29 @@ class GraphQLEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["route"] = self  # its path names it in the metrics, as FastAPI does for its own
-        response = await self._respond(Request(scope, receive))
-        await response(scope, receive, send)
-
-    async def _respond(self, request: Request) -> Response:
-        accept = ", ".join(request.headers.getlist("accept")) or None
-        if self._settings.has_graphiql and request.method == "GET" and wants_page(accept):
-            return graphiql_response(await self._demo_token(request.app.state.services))
+        accept = joined_header(scope, b"accept")
+        if self._settings.has_graphiql and scope["method"] == "GET" and wants_page(accept):
+            page = graphiql_response(await self._demo_token(scope["app"].state.services))
+            await page(scope, receive, send)
+            return
         media = response_type(accept)
         if media is None:
             message = f"This answers with {GRAPHQL_RESPONSE} or {JSON}."
-            return _answer(request_error(message), JSON, 406)
-        return await self._answer_to(request, media)
+            answer = _answer(request_error(message), JSON, 406)
+        else:
+            answer = await self._answer_to(scope, receive, media)
+        start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer_to(self, request: Request, media: str) -> Response:
-        services: Services = request.app.state.services
-        authenticator: Authenticator = request.app.state.authenticator
+    async def _answer_to(self, scope: Scope, receive: Receive, media: str) -> Answer:
+        services: Services = scope["app"].state.services
+        authenticator: Authenticator = scope["app"].state.authenticator
         try:
             async with asyncio.timeout(self._settings.request_timeout_seconds):
-                parameters = await read_parameters(request)
-                actor = await authenticator.actor_of(request)
-                context = Context(services, actor, RequestLimits(request.scope, services, actor))
+                parameters = await read_parameters(scope, receive)
+                actor = await authenticator.actor_of(scope)
+                context = Context(services, actor, RequestLimits(scope, services, actor))
                 return await self._execute(parameters, context, media)
         except BadRequest as error:
             return _answer(request_error(error.message), media, error.status, error.headers)
@@ -97,7 +114,7 @@ class GraphQLEndpoint:
         except Exception as error:
             return _answer(internal_error(error), media, 500)
 
-    async def _execute(self, parameters: Parameters, context: Context, media: str) -> Response:
+    async def _execute(self, parameters: Parameters, context: Context, media: str) -> Answer:
         # clients that ask for plain JSON look for errors in the body, not in the status
         refused = 400 if media == GRAPHQL_RESPONSE else 200
         try:
@@ -140,18 +157,6 @@ class GraphQLEndpoint:
         return self._documents
 
 
-class GraphQLDoor:
-    """In front of the router, whose work takes longer than that of a small query."""
-
-    def __init__(self, app: ASGIApp, endpoint: GraphQLEndpoint) -> None:
-        self._app = app
-        self._endpoint = endpoint
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_graphql = scope["type"] == "http" and scope["path"] == self._endpoint.path
-        await (self._endpoint if is_graphql else self._app)(scope, receive, send)
-
-
 def _status_of(error: EconomyError) -> int:
     """Where nothing was executed: who asks is unknown, or has to wait."""
     if isinstance(error, RateLimited):
@@ -161,10 +166,7 @@ def _status_of(error: EconomyError) -> int:
 
 def _answer(
     body: dict[str, Any], media: str, status: int, headers: dict[str, str] | None = None
-) -> Response:
-    return Response(
-        orjson.dumps(body),
-        status,
-        headers=VARY | {"Cache-Control": "no-store"} | (headers or {}),
-        media_type=f"{media}; charset=utf-8",
-    )
+) -> Answer:
+    content = orjson.dumps(body)
+    own = [(b"content-length", b"%d" % len(content)), *_HEADERS[media], *pairs(headers or {})]
+    return Answer(status, own, content)

@@ -1,10 +1,13 @@
 """Which media type answers. https://graphql.github.io/graphql-over-http/draft/"""
 
+from functools import lru_cache
+
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
 HTML = "text/html"
 
 
+@lru_cache(1_000)  # clients send always the same
 def response_type(accept: str | None) -> str | None:
     """The answer's media type; None if the client accepts neither.
 

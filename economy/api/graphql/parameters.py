@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.types import Receive, Scope
 
 from economy.api.body import read_body
 from economy.api.graphql.persisted import digits_of, matches
+from economy.api.headers import header
 
 
 class BadRequest(Exception):
@@ -27,17 +29,16 @@ class Parameters:
     is_get: bool = False
 
 
-async def read_parameters(request: Request) -> Parameters:
+async def read_parameters(scope: Scope, receive: Receive) -> Parameters:
     """Raises BadRequest."""
-    if request.method == "GET":
-        return _checked(dict(request.query_params), is_get=True)
-    if request.method != "POST":
+    if scope["method"] == "GET":
+        return _checked(dict(QueryParams(scope["query_string"])), is_get=True)
+    if scope["method"] != "POST":
         raise BadRequest("GraphQL is asked by GET or POST.", 405, Allow="GET, POST")
-    media, _, charset = request.headers.get("content-type", "").partition(";")
-    if media.strip().lower() != "application/json" or not _is_utf8(charset):
+    if not _is_json(header(scope, b"content-type") or ""):
         raise BadRequest("Send application/json in UTF-8.", 415)
     try:
-        body = await read_body(request)
+        body = await read_body(receive)
     except HTTPException as error:
         raise BadRequest(error.detail, error.status_code) from None
     return _checked(_loaded(body, "The body"), is_get=False)
@@ -95,6 +96,8 @@ def _loaded(text: bytes | str, what: str) -> Any:
         raise BadRequest(f"{what} is not JSON: {error.msg}.") from None
 
 
-def _is_utf8(charset: str) -> bool:
+def _is_json(content_type: str) -> bool:
+    media, _, charset = content_type.partition(";")
     name, _, value = charset.strip().partition("=")
-    return name.strip().lower() != "charset" or value.strip('" ').lower() in ("utf-8", "utf8")
+    is_utf8 = name.strip().lower() != "charset" or value.strip('" ').lower() in ("utf-8", "utf8")
+    return media.strip().lower() == "application/json" and is_utf8

@@ -150,7 +150,10 @@ async def _on_http_exception(_request: Request, error: Exception) -> JSONRespons
 
 
 async def _on_bug(_request: Request, error: Exception) -> JSONResponse:
-    return masked(error)
+    response = masked(error)
+    # this is outside of what adds it to the others
+    response.headers[HEADER.decode()] = request_id.get()
+    return response
 
 
 def masked(error: Exception) -> JSONResponse:
@@ -162,8 +165,7 @@ def masked(error: Exception) -> JSONResponse:
             INTERNAL_ERROR,
             "Something went wrong on our side.",
             request_id=request_id.get(),
-        ),
-        {HEADER: request_id.get()},  # a bug is answered outside of what adds it to the others
+        )
     )
 
 

@@ -32,7 +32,7 @@ class Route(APIRoute):
             authenticator: Authenticator = request.app.state.authenticator
             try:
                 async with asyncio.timeout(services.settings.request_timeout_seconds):
-                    actor = authenticated(await authenticator.actor_of(request))
+                    actor = authenticated(await authenticator.actor_of(request.scope))
                     request.state.actor = actor
                     limits = RequestLimits(request.scope, services, actor)
                     strict = _StrictRequest(request.scope, request.receive)
@@ -70,7 +70,7 @@ async def _within_limit(
 class _StrictRequest(Request):
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
-            self._body = await read_body(self)
+            self._body = await read_body(self.receive)
         return self._body
 
     async def json(self) -> Any:
