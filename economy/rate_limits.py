@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from economy.errors import RateLimited
 from economy.metrics import Metrics
@@ -34,8 +35,7 @@ class Limit:
     window_seconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One that was granted: what is left, and how it can be given back."""
 
     limit: Limit

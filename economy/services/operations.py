@@ -136,6 +136,9 @@ class Reversal(_Asked):
 
 
 Operation = Purchase | TopUp | Debit | Use | Grant | Revocation | TopUpSettlement | Reversal
+# tuples: a union would be built anew each time that something is looked at
+_NAMES_PRODUCT = (Purchase, Use, Grant, Revocation)
+_NAMES_TARGET = (TopUpSettlement, Reversal)
 # Servers still have to put the books of a deleted user in order; nobody gives it anything new.
 FOR_DELETED_USERS = (Debit, Revocation, TopUpSettlement, Reversal)
 
@@ -151,11 +154,11 @@ def reference_of(operation: Operation) -> str | None:
 
 def product_id_of(operation: Operation) -> int | None:
     """Of what names a product itself: a reversal's is that of its target."""
-    return operation.product_id if isinstance(operation, Purchase | _Items) else None
+    return operation.product_id if isinstance(operation, _NAMES_PRODUCT) else None
 
 
 def target_id_of(operation: Operation) -> UUID | None:
-    return operation.target_id if isinstance(operation, TopUpSettlement | Reversal) else None
+    return operation.target_id if isinstance(operation, _NAMES_TARGET) else None
 
 
 class Booking(NamedTuple):

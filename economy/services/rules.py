@@ -3,7 +3,7 @@
 The order of the checks is part of the contract: the first that fails is the answer.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from economy.errors import (
     ErrorCode,
@@ -30,8 +30,7 @@ from economy.services.operations import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """What a decision depends on, as it stands under the user's lock."""
 
     balance: int
@@ -43,8 +42,7 @@ class Position:
     is_target_reversed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What goes into the journal. A decline moves nothing; `amount` is then what was attempted."""
 
     amount: int

@@ -38,15 +38,13 @@ class Entry:
     operation: Operation
     request_hash: bytes
     transaction_id: UUID
+    key: tuple[int, str, str] | None  # (user id, kind, idempotency key)
 
     @classmethod
     def of(cls, operation: Operation) -> "Entry":
-        return cls(operation, request_hash(operation), uuid7())
-
-    @property
-    def key(self) -> tuple[int, str, str] | None:
-        key = self.operation.idempotency_key
-        return None if key is None else (self.operation.user_id, self.operation.kind.value, key)
+        name = operation.idempotency_key
+        key = None if name is None else (operation.user_id, operation.kind.value, name)
+        return cls(operation, request_hash(operation), uuid7(), key)
 
 
 @dataclass(slots=True)
@@ -176,7 +174,7 @@ class Settlement:
             hash=b"",
             settled_hash=None,
         )
-        row = row._replace(hash=link(user.chain_hash, row))
+        row = TransactionRow._make((*row[:-2], link(user.chain_hash, row), None))
         self._move(user, verdict, seq, row.hash)
         self.written.append(row)
         if entry.key is not None:
@@ -246,9 +244,10 @@ class Settlement:
         if row.product_id is not None:
             product = self._products[row.product_id]
             item = self._items[row.user_id, row.product_id]
-            item = item._replace(quantity=row.quantity_after or 0)
+            if replayed:
+                item = item._replace(quantity=row.quantity_after or 0)
         user = self._users[row.user_id]
-        if row.balance_after is not None and row.debt_after is not None:
+        if replayed and row.balance_after is not None and row.debt_after is not None:
             user = user._replace(balance=row.balance_after, debt=row.debt_after)
         return Booking(row, user, item, product, replayed)
 

@@ -53,7 +53,7 @@ async def book(
     if booking.replayed:
         await context.limits.make_replay_cheap(turn)
     if booking.product is not None:
-        context.loaders.products.prime(booking.product.id, booking.product)
+        context.loaders.known_products[booking.product.id] = booking.product
     answer = {
         "transaction": Transaction.of(booking.transaction),
         "user": User.of(booking.user, context),

@@ -26,6 +26,7 @@ class Loaders:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self.known_products: dict[int, ProductRow] = {}  # that an operation has brought along
 
     @cached_property
     def users(self) -> DataLoader[int, UserRow | None]:

@@ -1,7 +1,6 @@
 """Reads a GraphQL request out of an HTTP request, or says what is wrong with it."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.datastructures import QueryParams
@@ -20,13 +19,12 @@ class BadRequest(Exception):
         self.headers = headers
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(NamedTuple):
     query: str | None
     sha256: str | None  # of a persisted operation; one of the two is given
-    variables: dict[str, Any] = field(default_factory=dict)
-    operation_name: str | None = None
-    is_get: bool = False
+    variables: dict[str, Any]
+    operation_name: str | None
+    is_get: bool
 
 
 async def read_parameters(scope: Scope, receive: Receive) -> Parameters:

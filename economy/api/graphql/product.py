@@ -39,7 +39,8 @@ class Product:
 
 async def load_product(info: Info, product_id: int) -> Product:
     """Products are never deleted: an id that a row holds can be loaded."""
-    row = await info.context.loaders.products.load(product_id)
+    loaders = info.context.loaders
+    row = loaders.known_products.get(product_id) or await loaders.products.load(product_id)
     assert row is not None
     return Product.of(row)
 
