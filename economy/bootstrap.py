@@ -7,10 +7,11 @@ from economy.cache import (
     CATALOGUE,
     CATALOGUE_IN_PROCESS,
     CATALOGUE_IN_PROCESS_SECONDS,
-    INVENTORY,
     Cache,
+    InventoryCaches,
     connect_redis,
     open_cache,
+    open_inventory_caches,
 )
 from economy.cache_store import MemoryStore
 from economy.database import Database
@@ -46,9 +47,8 @@ async def open_services(
     database, redis = Database(settings), connect_redis(settings, metrics)
     if redis is not None:
         await redis.watch()  # one that is down now makes no request wait
-    inventories = open_cache(
-        settings, redis, metrics, name=INVENTORY, ttl_seconds=settings.inventory_ttl_seconds
-    )
+    in_process = MemoryStore[list[ProductRow]](CATALOGUE_IN_PROCESS_SECONDS)
+    inventories = open_inventory_caches(settings, redis, metrics, catalogue_in_process=in_process)
     queue = PostingQueue(
         Posting(database),
         inventories.forget,
@@ -63,6 +63,7 @@ async def open_services(
             database=database,
             redis=redis,
             inventories=inventories,
+            in_process=in_process,
             queue=queue,
             metrics=metrics,
         )
@@ -78,12 +79,18 @@ def _build(
     *,
     database: Database,
     redis: RedisClient | None,
-    inventories: Cache[bytes],
+    inventories: InventoryCaches,
+    in_process: MemoryStore[list[ProductRow]],
     queue: PostingQueue,
     metrics: Metrics,
 ) -> Services:
     users, server_keys = UserService(database), ServerKeyService(database)
-    products = _product_service(settings, database, redis, metrics)
+    catalogue = open_cache(
+        settings, redis, metrics, name=CATALOGUE, ttl_seconds=settings.catalogue_ttl_seconds
+    )
+    products = ProductService(
+        database, catalogue, Cache(in_process, name=CATALOGUE_IN_PROCESS, metrics=metrics)
+    )
     wallet = WalletService(queue, max_top_up_amount=settings.max_top_up_amount)
     top_ups = TopUpService(
         database,
@@ -114,22 +121,10 @@ def _build(
         seed=SeedService(database, users, products, wallet, server_keys),
         jobs=JobService(
             database,
-            inventories,
+            inventories.items,
             analytics=analytics,
             top_ups=top_ups,
             verification=verification,
             metrics=metrics,
         ),
     )
-
-
-def _product_service(
-    settings: Settings, database: Database, redis: RedisClient | None, metrics: Metrics
-) -> ProductService:
-    shared = open_cache(
-        settings, redis, metrics, name=CATALOGUE, ttl_seconds=settings.catalogue_ttl_seconds
-    )
-    in_process: Cache[list[ProductRow]] = Cache(
-        MemoryStore(CATALOGUE_IN_PROCESS_SECONDS), name=CATALOGUE_IN_PROCESS, metrics=metrics
-    )
-    return ProductService(database, shared, in_process)

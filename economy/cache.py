@@ -1,8 +1,9 @@
 """The caches: what is cached, under which name, and for how long. Redis' failure is a miss."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from economy.cache_store import Key, MemoryStore, RedisStore, Store, generations
 from economy.metrics import Metrics
@@ -10,6 +11,8 @@ from economy.redis_client import RedisClient, RedisUnavailable
 from economy.settings import Settings
 
 INVENTORY = "inventory"  # by user id: what the user holds
+INVENTORY_ANSWERS = "inventory_answers"  # by user id and place: what was made of it for GraphQL
+ANSWERS_A_USER = 2  # of different forms: a game has one or two
 CATALOGUE = "catalogue"  # products by id, and pages of them
 CATALOGUE_IN_PROCESS = "catalogue_in_process"  # the same, decoded
 # what others may go on seeing after an edit of the catalogue in another process
@@ -54,6 +57,48 @@ class Cache(Generic[Value]):
         """Forget everything at one stroke. Raises RedisUnavailable: then it is void anyway."""
         if self._store is not None:
             await self._store.start_generation()
+
+
+class InventoryCaches(NamedTuple):
+    """What has to be forgotten when a user's items change."""
+
+    items: Cache[bytes]
+    answers: Cache[bytes] | None  # in Redis only
+
+    async def forget(self, user_ids: Collection[int]) -> None:
+        if self.answers is None:
+            await self.items.forget(user_ids)
+            return
+        places = range(ANSWERS_A_USER)
+        keys = [answer_key(user_id, place) for user_id in user_ids for place in places]
+        # in one round trip
+        await asyncio.gather(self.items.forget(user_ids), self.answers.forget(keys))
+
+
+def answer_key(user_id: int, place: int) -> str:
+    return f"{user_id}:{place}"
+
+
+def open_inventory_caches(
+    settings: Settings,
+    client: RedisClient | None,
+    metrics: Metrics,
+    *,
+    catalogue_in_process: MemoryStore[Any],
+) -> InventoryCaches:
+    ttl_seconds = settings.inventory_ttl_seconds
+    items = open_cache(settings, client, metrics, name=INVENTORY, ttl_seconds=ttl_seconds)
+    if client is None:
+        return InventoryCaches(items, None)
+    store = RedisStore(
+        client,
+        INVENTORY_ANSWERS,
+        ttl_seconds,
+        generations_of=(INVENTORY, CATALOGUE),  # an answer shows products, too
+        # so that no answer is made of a product as it was before, and kept as one of now
+        on_new_generation=catalogue_in_process.clear,
+    )
+    return InventoryCaches(items, Cache(store, name=INVENTORY_ANSWERS, metrics=metrics))
 
 
 def open_cache(

@@ -8,8 +8,8 @@ cannot put the old value back, however slow it is.
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from economy.redis_client import PREFIX, Command, RedisClient, RedisUnavailable
 
@@ -99,6 +99,9 @@ class MemoryStore(Generic[Value]):
             self._leases.pop(key, None)
 
     async def start_generation(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
         self._values.clear()
         self._leases.clear()
 
@@ -150,41 +153,78 @@ def _generation_key(name: str) -> str:
 class RedisStore:
     """Shared by all processes. While Redis is not to be trusted, everything is missing."""
 
-    def __init__(self, client: RedisClient, name: str, ttl_seconds: int) -> None:
+    def __init__(
+        self,
+        client: RedisClient,
+        name: str,
+        ttl_seconds: int,
+        *,
+        generations_of: Sequence[str] = (),
+        on_new_generation: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`generations_of`: the caches with which this one's values become void; by default it is
+        one by itself. `on_new_generation` is called before anything of a new one is read."""
         self._client = client
         self._name = name
         self._ttl_seconds = ttl_seconds
-        self._generation_key = _generation_key(name)
+        self._generations_of = generations_of or (name,)
+        self._generation_keys = [_generation_key(one) for one in self._generations_of]
+        self._prefix_bytes = GENERATION_BYTES * len(self._generation_keys)
+        self._generation: bytes | None = None
+        self._on_new_generation = on_new_generation
 
     async def read_or_lease(self, keys: Sequence[Key]) -> tuple[dict[Key, bytes], Lease]:
         if not self._client.is_trusted:
             return {}, NO_LEASE
         try:
             names = [self._key(key) for key in keys]
-            generation, *entries = await self._client.execute("MGET", self._generation_key, *names)
+            answers = await self._client.execute("MGET", *self._generation_keys, *names)
+            current, entries = self._split(answers)
+            generation = self._seen(current)
             found = {
-                key: entry[GENERATION_BYTES:]
+                key: entry[self._prefix_bytes :]
                 for key, entry in zip(keys, entries, strict=True)
-                if entry is not None and entry[:GENERATION_BYTES] == generation
+                if entry is not None and generation is not None and entry.startswith(generation)
             }
             missing = [key for key in keys if key not in found]
-            return found, await self._place_lease(missing) if missing else NO_LEASE
+            return found, await self._place_lease(missing, generation) if missing else NO_LEASE
         except RedisUnavailable:
             return {}, NO_LEASE
 
-    async def _place_lease(self, keys: Sequence[Key]) -> Lease:
+    async def _place_lease(self, keys: Sequence[Key], known: bytes | None) -> Lease:
+        """With the generation of this moment, of which a value that is filled will be."""
         token = secrets.token_hex(8)
-        (generation,), *placed = await self._client.execute_all(
+        current, *placed = await self._client.execute_all(
             [
-                generations([self._name], "keep"),
+                # the script makes those that are missing
+                ("MGET", *self._generation_keys)
+                if known is not None
+                else generations(self._generations_of, "keep"),
                 *(
                     ("SET", self._names(key)[1], token, "NX", "EX", LEASE_TTL_SECONDS)
                     for key in keys
                 ),
             ]
         )
+        generation = self._seen(current)
+        if generation is None:  # gone meanwhile
+            return NO_LEASE
         mine = [key for key, is_mine in zip(keys, placed, strict=True) if is_mine]
         return Lease(token, mine, generation)
+
+    def _split(self, answers: list[Any]) -> tuple[list[Any], list[Any]]:
+        """Of the generations, of the rest."""
+        count = len(self._generation_keys)
+        return answers[:count], answers[count:]
+
+    def _seen(self, current: Sequence[bytes | None]) -> bytes | None:
+        """The current generation; None: a part of it is missing."""
+        parts = [part for part in current if part is not None]
+        generation = b"".join(parts) if len(parts) == len(current) else None
+        if generation != self._generation:
+            self._generation = generation
+            self._on_new_generation()
+        return generation
 
     async def fill(self, values: Mapping[Key, bytes], lease: Lease) -> int:
         leased = [key for key in lease.keys if key in values]

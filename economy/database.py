@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import asyncpg
@@ -93,19 +94,29 @@ class Database:
         or its plan had gone stale, as after a migration.
         Raises Unavailable.
         """
-        try:
-            return await self._read_once(query, *args, **kwargs)
-        except (ConnectionLost, ConcurrencyConflict):
-            return await self._read_once(query, *args, **kwargs)
+        return await self._twice(partial(self._session, self._read_engine), query, *args, **kwargs)
 
-    async def _read_once(
+    async def read_often(
+        self, query: Callable[Concatenate[Any, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same for a query that is given what posting is given, and for the same reason."""
+        if self.dialect == "sqlite":
+            return await self.read(query, *args, **kwargs)
+        return await self._twice(self._driver_connection, query, *args, **kwargs)
+
+    async def _twice(
         self,
-        query: Callable[Concatenate[AsyncSession, P], Awaitable[T]],
+        opened: Callable[[], AbstractAsyncContextManager[Any]],
+        query: Callable[Concatenate[Any, P], Awaitable[T]],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        async with self._session(self._read_engine) as session:
-            return await query(session, *args, **kwargs)
+        try:
+            async with opened() as session:
+                return await query(session, *args, **kwargs)
+        except (ConnectionLost, ConcurrencyConflict):
+            async with opened() as session:
+                return await query(session, *args, **kwargs)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncSession]:

@@ -3,6 +3,7 @@
 https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (version 10)
 """
 
+import asyncio
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -30,9 +31,20 @@ class RequestLimits:
         self._states: dict[str, _State] = scope.setdefault(_STATES, {})
         self._limits = services.rate_limits
         self._actor = actor
+        self._begun: asyncio.Task[Turn | None] | None = None
+
+    def begin(self, act: Act) -> "asyncio.Task[Turn | None]":
+        """Take a turn while something else is under way. The next `take` gets what comes of it."""
+        self._begun = asyncio.create_task(self._take(act))
+        self._begun.add_done_callback(_is_seen)
+        return self._begun
 
     async def take(self, act: Act) -> Turn | None:
         """None: no limit is set, or nobody asks, who is refused anyway. Raises RateLimited."""
+        begun, self._begun = self._begun, None
+        return await (self._take(act) if begun is None else begun)
+
+    async def _take(self, act: Act) -> Turn | None:
         if self._actor is None:
             return None
         is_player = self._actor.user_id is not None
@@ -58,6 +70,12 @@ class RequestLimits:
         await self._limits.give_back(turn)
         state = self._states[turn.limit.act.value]
         self._states[turn.limit.act.value] = state._replace(remaining=state.remaining + 1)
+
+
+def _is_seen(turn: "asyncio.Task[Turn | None]") -> None:
+    """One that nobody waits for any more may fail: asyncio need not tell."""
+    if not turn.cancelled():
+        turn.exception()
 
 
 def note_refusal(states: dict[str, _State], error: RateLimited) -> None:

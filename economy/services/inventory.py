@@ -1,12 +1,12 @@
 """What users hold: reading it through the cache, and using it up."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import orjson
 
-from economy.cache import Cache
+from economy.cache import ANSWERS_A_USER, InventoryCaches, answer_key
 from economy.cache_store import Key
 from economy.database import Database
 from economy.errors import UserNotFound
@@ -22,15 +22,25 @@ from economy.services.access import (
     existing_product_id,
     readable_user_id,
 )
+from economy.services.gathered_reads import GatheredReads
 from economy.services.operations import Booking, Use
 from economy.services.posting_queue import PostingQueue
 
+FORM_BYTES = 16
+
 
 class InventoryService:
-    def __init__(self, database: Database, cache: Cache[bytes], queue: PostingQueue) -> None:
+    def __init__(self, database: Database, caches: InventoryCaches, queue: PostingQueue) -> None:
         self._database = database
-        self._cache = cache
+        self._cache = caches.items
+        self._answers = caches.answers
         self._queue = queue
+        self._reads: GatheredReads[int, list[InventoryRow]] = GatheredReads(self._load)
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether `answer_of` can keep anything."""
+        return self._answers is not None
 
     async def use_item(
         self,
@@ -75,19 +85,47 @@ class InventoryService:
 
         The caller has checked the right.
         """
-        values = await self._cache.read_through(user_ids, self._load)
+        values = await self._cache.read_through(user_ids, self._load_encoded)
         return {int(user_id): _decoded(value) for user_id, value in values.items()}
 
-    async def _load(self, user_ids: Sequence[Key]) -> dict[Key, bytes]:
-        ids = [int(user_id) for user_id in user_ids]
+    async def inventories_now(self, user_ids: Sequence[int]) -> dict[int, list[InventoryRow]]:
+        """The same from the database."""
+        if len(user_ids) > 1:
+            return await self._load(user_ids)
+        items = await self._reads.read(user_ids[0])
+        return {} if items is None else {user_ids[0]: items}
+
+    async def answer_of(
+        self, user_id: int, form: bytes, answer: Callable[[], Awaitable[bytes | None]]
+    ) -> bytes | None:
+        """What `answer` makes of a user's items and the catalogue, as both are now; kept.
+
+        `form` names it among other answers about the same items. None: `answer` made nothing, or
+        was not asked, as another form lies in its place.
+        """
+        assert self._answers is not None
+        key = answer_key(user_id, form[0] % ANSWERS_A_USER)
+
+        async def load(_keys: Sequence[Key]) -> dict[Key, bytes]:
+            made = await answer()
+            return {} if made is None else {key: form + made}
+
+        value = (await self._answers.read_through([key], load)).get(key)
+        return value[FORM_BYTES:] if value is not None and value.startswith(form) else None
+
+    async def _load_encoded(self, user_ids: Sequence[Key]) -> dict[Key, bytes]:
+        found = await self.inventories_now([int(user_id) for user_id in user_ids])
+        return {user_id: _encoded(items) for user_id, items in found.items()}
+
+    async def _load(self, ids: Collection[int]) -> dict[int, list[InventoryRow]]:
         items: dict[int, list[InventoryRow]] = {}
-        for item in await self._database.read(items_held, ids):
+        for item in await self._database.read_often(items_held, ids):
             items.setdefault(item.user_id, []).append(item)
         # who holds nothing may not even exist
         rest = [user_id for user_id in ids if user_id not in items]
         users = await self._database.read(users_by_id, rest) if rest else []
         items.update({user.id: [] for user in users})
-        return {user_id: _encoded(mine) for user_id, mine in items.items()}
+        return items
 
 
 def of_type(items: list[InventoryRow], type_: str | None) -> list[InventoryRow]:

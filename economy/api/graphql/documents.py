@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from graphql import (
     DocumentNode,
@@ -17,6 +18,7 @@ from graphql import (
 
 from economy.api.graphql.compiled import CompiledOperation, can_be_compiled, fields_of
 from economy.api.graphql.cost import excess_of
+from economy.api.graphql.inventory_answers import InventoryOperation
 
 MAX_TOKENS = 1_000
 MAX_ERRORS = 10
@@ -26,6 +28,11 @@ MOST_COMPILED_FIELDS = 300
 MOST_COMPILED_FIELDS_OF_ALL = 10_000
 
 
+class Plan(NamedTuple):
+    compiled: CompiledOperation
+    inventory: InventoryOperation | None
+
+
 @dataclass(slots=True)
 class Parsed:
     """Either a valid document, or the errors that it has."""
@@ -33,7 +40,7 @@ class Parsed:
     document: DocumentNode | None
     errors: Sequence[GraphQLError]
     is_known: bool = False  # it has come before
-    compiled: dict[int, CompiledOperation | None] = field(default_factory=dict)  # by place
+    plans: dict[int, Plan | None] = field(default_factory=dict)  # by place
     compiled_fields: int = 0
 
 
@@ -64,20 +71,18 @@ class Documents:
                 self._forget_plans(oldest)
         return parsed
 
-    def compiled(
-        self, parsed: Parsed, operation: OperationDefinitionNode
-    ) -> CompiledOperation | None:
+    def plan(self, parsed: Parsed, operation: OperationDefinitionNode) -> Plan | None:
         """None: it is to be interpreted, as it came for the first time or cannot be compiled."""
         if not parsed.is_known or parsed.document is None:
             return None
         place = operation.loc.start if operation.loc else 0
-        if place not in parsed.compiled:
-            parsed.compiled[place] = self._compile(parsed, parsed.document, operation)
-        return parsed.compiled[place]
+        if place not in parsed.plans:
+            parsed.plans[place] = self._compile(parsed, parsed.document, operation)
+        return parsed.plans[place]
 
     def _compile(
         self, parsed: Parsed, document: DocumentNode, operation: OperationDefinitionNode
-    ) -> CompiledOperation | None:
+    ) -> Plan | None:
         fields = parsed.compiled_fields + fields_of(document, operation)
         if fields > MOST_COMPILED_FIELDS or not can_be_compiled(document):
             return None
@@ -88,14 +93,15 @@ class Documents:
                 self._forget_plans(older)
         hides = not self._has_suggestions
         try:
-            return CompiledOperation(self._schema, document, operation, hide_suggestions=hides)
+            compiled = CompiledOperation(self._schema, document, operation, hide_suggestions=hides)
         except RecursionError:  # introspection may be nested that deep
             return None
+        return Plan(compiled, InventoryOperation.of(operation))
 
     def _forget_plans(self, parsed: Parsed) -> None:
         self._compiled_fields -= parsed.compiled_fields
         parsed.compiled_fields = 0
-        parsed.compiled.clear()
+        parsed.plans.clear()
 
     def _parse(self, query: str) -> Parsed:
         try:

@@ -9,7 +9,14 @@ from inspect import isawaitable
 from typing import Any, NamedTuple
 
 import orjson
-from graphql import ExecutionResult, GraphQLSchema, OperationType, execute, get_operation_ast
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    GraphQLSchema,
+    OperationType,
+    execute,
+    get_operation_ast,
+)
 from starlette.types import Receive, Scope, Send
 
 from economy.api.auth import Authenticator
@@ -21,7 +28,7 @@ from economy.api.graphql.answers import (
     request_error,
 )
 from economy.api.graphql.context import Context
-from economy.api.graphql.documents import Documents
+from economy.api.graphql.documents import Documents, Plan
 from economy.api.graphql.graphiql import graphiql_response
 from economy.api.graphql.negotiation import GRAPHQL_RESPONSE, JSON, response_type, wants_page
 from economy.api.graphql.parameters import BadRequest, Parameters, read_parameters
@@ -132,10 +139,17 @@ class GraphQLEndpoint:
             return _answer(request_error(message, INVALID_DOCUMENT), media, refused)
         if parameters.is_get and operation.operation is not OperationType.QUERY:
             return _answer(request_error("Only queries by GET."), media, 405, {"Allow": "POST"})
-        compiled = documents.compiled(parsed, operation)
-        if compiled is not None:
-            result = compiled.execute(context, parameters.variables)
-        else:
+        plan = documents.plan(parsed, operation)
+        result = await self._run(plan, document, parameters, context)
+        if isinstance(result, bytes):
+            return _answered(result, media, 200)
+        return _answer(formatted(result), media, refused if result.data is None else 200)
+
+    async def _run(
+        self, plan: Plan | None, document: DocumentNode, parameters: Parameters, context: Context
+    ) -> ExecutionResult | bytes:
+        """Bytes are the whole body of an answer."""
+        if plan is None:
             result = execute(
                 self._schema,
                 document,
@@ -144,9 +158,11 @@ class GraphQLEndpoint:
                 operation_name=parameters.operation_name,
                 hide_suggestions=not self._settings.is_development,
             )
-        if isawaitable(result):
-            result = await result
-        return _answer(formatted(result), media, refused if result.data is None else 200)
+        elif plan.inventory is not None:
+            return await plan.inventory.answer(plan.compiled, context, parameters.variables)
+        else:
+            result = plan.compiled.execute(context, parameters.variables)
+        return await result if isawaitable(result) else result
 
     def _documents_for(self, actor: Actor | None) -> Documents:
         match self._settings.introspection_for:
@@ -167,6 +183,11 @@ def _status_of(error: EconomyError) -> int:
 def _answer(
     body: dict[str, Any], media: str, status: int, headers: dict[str, str] | None = None
 ) -> Answer:
-    content = orjson.dumps(body)
+    return _answered(orjson.dumps(body), media, status, headers)
+
+
+def _answered(
+    content: bytes, media: str, status: int, headers: dict[str, str] | None = None
+) -> Answer:
     own = [(b"content-length", b"%d" % len(content)), *_HEADERS[media], *pairs(headers or {})]
     return Answer(status, own, content)
