@@ -1,6 +1,5 @@
 """`economy serve` as in production: PostgreSQL, Valkey, tokens, limits and metrics, all on."""
 
-import asyncio
 import contextlib
 import secrets
 import subprocess
@@ -16,11 +15,9 @@ from bench.suite.processes import free_port, running, wait_until
 from bench.suite.seed import USERS
 from bench.suite.servers import OURS, Servers
 from economy.api.tokens import PlayerTokens
-from economy.bootstrap import open_services
 from economy.settings import Settings
 from tests.live import ECONOMY, environment, run_economy
 
-AT_ONCE = 500
 # Each inventory is read every 10,000 requests. So with this lifetime none is cached below 10,000
 # requests a second, and yet all that a miss costs is paid: the lease and the fill, too.
 SHORT_TTL_SECONDS = 1
@@ -71,11 +68,6 @@ class Economy:
         with self.serving(folder, processes=processes):
             return time.perf_counter() - started_at
 
-    def fill_inventory_cache(self) -> None:
-        """All users', by way of the service that reads them."""
-        patient = self.settings | {"redis_timeout_seconds": "10"}
-        asyncio.run(_fill(_parsed(patient)))
-
     def verify(self) -> str:
         """The last line of `economy verify` over what the load has left behind."""
         done = subprocess.run(
@@ -86,12 +78,6 @@ class Economy:
             check=False,
         )
         return (done.stdout or done.stderr).strip().splitlines()[-1]
-
-
-async def _fill(settings: Settings) -> None:
-    async with open_services(settings) as services:
-        for first in range(1, USERS + 1, AT_ONCE):
-            await services.inventory.inventories(range(first, first + AT_ONCE))
 
 
 def _parsed(settings: dict[str, str]) -> Settings:
