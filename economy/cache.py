@@ -47,6 +47,13 @@ class Cache(Generic[Value]):
                 values.update(loaded)
         return values
 
+    def at_hand(self, key: Key) -> Value | None:
+        """What this process itself keeps."""
+        value = self._store.at_hand(key) if isinstance(self._store, MemoryStore) else None
+        if value is not None:
+            self._hits.inc()
+        return value
+
     async def forget(self, keys: Collection[Key]) -> None:
         """What Redis could not be told in time is void when it comes back."""
         if self._store is not None and keys:

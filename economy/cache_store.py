@@ -54,6 +54,10 @@ class MemoryStore(Generic[Value]):
         self._values: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
         self._leases: OrderedDict[Key, tuple[float, str]] = OrderedDict()
 
+    def at_hand(self, key: Key) -> Value | None:
+        ends_at, value = self._values.get(key, (0.0, None))
+        return value if ends_at > time.monotonic() else None
+
     async def read_or_lease(self, keys: Sequence[Key]) -> tuple[dict[Key, Value], Lease]:
         now = time.monotonic()
         found: dict[Key, Value] = {}

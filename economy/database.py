@@ -157,8 +157,8 @@ class Database:
         is_committing = False
         try:
             async with self._driver_connection() as connection:
-                await connection.execute("BEGIN")
                 try:
+                    await connection.execute("BEGIN")
                     yield connection
                 except BaseException:
                     with suppress(Exception):  # then it is thrown away

@@ -45,7 +45,9 @@ def _is_broken_connection(error: Exception) -> bool:
 def _is_broken_connection_of_driver(error: BaseException | None) -> bool:
     # asyncpg says InterfaceError for misuse, too; only the text tells
     is_closed = isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)
-    return is_closed or isinstance(error, OSError)
+    # what it says when the server's farewell has come and the end of the connection has not
+    is_ending = isinstance(error, asyncpg.InternalClientError)
+    return is_closed or is_ending or isinstance(error, OSError)
 
 
 def _is_stale_plan(cause: BaseException | None) -> bool:

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.cache_store import MemoryStore
 from economy.database import Database
@@ -110,20 +109,15 @@ async def in_every_order(play: Callable[[Order], Awaitable[None]]) -> list[Order
 
 def pause_at_database(patch: pytest.MonkeyPatch, database: Database) -> None:
     """Before each read, and between a unit of work and its commit."""
-    read, unit_of_work = database.read, database.unit_of_work
+    read = database.read
 
     async def pausing_read(*args: Any, **kwargs: Any) -> Any:
         await pause_before("read")
         return await read(*args, **kwargs)
 
-    @asynccontextmanager
-    async def pausing_unit_of_work() -> AsyncIterator[AsyncSession]:
-        async with unit_of_work() as session:
-            yield session
-            await pause_before("commit")
-
     patch.setattr(database, "read", pausing_read)
-    patch.setattr(database, "unit_of_work", pausing_unit_of_work)
+    for name in ("unit_of_work", "_driver_unit_of_work"):
+        patch.setattr(database, name, _pausing_before_commit(getattr(database, name)))
 
 
 def pause_at_redis(patch: pytest.MonkeyPatch, client: RedisClient, *, leases: bool = True) -> None:
@@ -161,6 +155,19 @@ def pause_before_answers(patch: pytest.MonkeyPatch, told: object, method: str) -
         await pause_before("answer")
 
     patch.setattr(told, method, pausing)
+
+
+UnitOfWork = Callable[[], AbstractAsyncContextManager[Any]]
+
+
+def _pausing_before_commit(unit_of_work: UnitOfWork) -> UnitOfWork:
+    @asynccontextmanager
+    async def pausing() -> AsyncIterator[Any]:
+        async with unit_of_work() as opened:
+            yield opened
+            await pause_before("commit")
+
+    return pausing
 
 
 def _pausing(real: Callable[..., Awaitable[Any]], step: str) -> Callable[..., Awaitable[Any]]:

@@ -26,6 +26,9 @@ class Proxy:
         self.commits_behind: list[Break] = []  # what becomes of those that follow it
         self.broken: list[Break] = []
         self.let_commit_through = asyncio.Event()
+        self.holds_next = b""  # the next statement that begins so waits until it is let through
+        self.is_holding = asyncio.Event()
+        self.let_held_through = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -57,12 +60,13 @@ class Proxy:
         down = asyncio.create_task(_copy(server_reader, writer))
         try:
             while data := await reader.read(2**16):
-                if self.next_commit is not None and b"COMMIT;" in data:
+                if self.next_commit is not None and _simple_query(data).startswith(b"COMMIT"):
                     how, self.next_commit = self.next_commit, self._take_next()
                     down.cancel()
                     await asyncio.wait([down])
                     await self._break(how, data, writer, server_reader, server_writer)
                     break
+                await self._hold(data)
                 server_writer.write(data)
         except ConnectionError:
             pass  # one side has gone: so does the other
@@ -70,6 +74,12 @@ class Proxy:
             down.cancel()
             writer.transport.abort()
             server_writer.transport.abort()
+
+    async def _hold(self, data: bytes) -> None:
+        if self.holds_next and _simple_query(data).startswith(self.holds_next):
+            self.holds_next = b""
+            self.is_holding.set()
+            await self.let_held_through.wait()
 
     def _take_next(self) -> Break | None:
         return self.commits_behind.pop(0) if self.commits_behind else None
@@ -99,6 +109,11 @@ class Proxy:
         if host.startswith("/"):
             return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
         return await asyncio.open_connection(host, port)
+
+
+def _simple_query(data: bytes) -> bytes:
+    """The text of a statement that came without arguments, as BEGIN and COMMIT do."""
+    return data[5:] if data[:1] == b"Q" else b""  # behind the message's kind and length
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

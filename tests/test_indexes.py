@@ -53,6 +53,15 @@ def popular_products(counted_until: datetime) -> Use:
     )
 
 
+def posting(use: Callable[[asyncpg.Connection], Awaitable[object]]) -> Use:
+    """Its statements are given the driver's own connection."""
+
+    async def use_driver(session: AsyncSession) -> object:
+        return await use(await driver_connection(session))
+
+    return use_driver
+
+
 def lock_and_find(user_ids: list[int]) -> Use:
     wanted = Wanted(
         user_ids=user_ids,
@@ -61,7 +70,7 @@ def lock_and_find(user_ids: list[int]) -> Use:
         references=[(f"receipt-{user_id}", user_id) for user_id in user_ids],
         targets=[(user_id, UUID(int=user_id)) for user_id in user_ids],
     )
-    return lambda session: posting_postgres.lock_and_find(session, wanted)
+    return posting(lambda connection: posting_postgres.lock_and_find(connection, wanted))
 
 
 def write(user_ids: list[int]) -> Use:
@@ -75,12 +84,12 @@ def write(user_ids: list[int]) -> Use:
         settled=[row._replace(id=UUID(int=0)) for row in rows],
         unclaimed_references=[f"receipt-{id_}" for id_ in user_ids],
     )
-    return lambda session: posting_postgres.write(session, changes)
+    return posting(lambda connection: posting_postgres.write(connection, changes))
 
 
 def look_up(user_ids: list[int]) -> Use:
     keys = [(user_id, UUID(int=user_id)) for user_id in user_ids]
-    return lambda session: posting_postgres.lock_and_find_transactions(session, keys)
+    return posting(lambda connection: posting_postgres.lock_and_find_transactions(connection, keys))
 
 
 INVENTORY_OF_USER = "uq_inventory_user_id_product_id"
@@ -88,12 +97,12 @@ HISTORY_OF_USER = "uq_transaction_user_id_seq"
 REPLAY = "uq_transaction_user_id_kind_idempotency_key"
 PURCHASES = "ix_transaction_completed_purchase"
 INDEX_SCANS = {"Index Scan", "Index Only Scan", "Bitmap Index Scan"}
-# users, claims, targets, their reversals, products (so few that it may as well read them all),
-# items, replays
-FIND = [{"user_pkey"}, set(), {"pk_transaction"}, {"uq_transaction_reversal"}]
-FIND += [set(), {INVENTORY_OF_USER}, {REPLAY}]
-# users, items, transactions written, transactions settled, claims
-WRITE = [{"user_pkey"}, {INVENTORY_OF_USER}, set(), {"pk_transaction"}, {"pk_claim"}]
+# users, items and replays in one (and products, so few that it may as well read them all), claims,
+# targets, their reversals
+FIND = [{"user_pkey", INVENTORY_OF_USER, REPLAY}, set()]
+FIND += [{"pk_transaction"}, {"uq_transaction_reversal"}]
+# users, items and transactions in one; transactions settled, claims
+WRITE = [{"user_pkey", INVENTORY_OF_USER}, {"pk_transaction"}, {"pk_claim"}]
 # what is run, and the indexes that each of its statements uses
 CASES: dict[str, tuple[Use, list[set[str]]]] = {
     "inventory": (items(PLAYER), [{INVENTORY_OF_USER}]),

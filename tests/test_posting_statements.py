@@ -82,8 +82,9 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         )
         claim = {"value": "taken", "kind": "external_reference", "user_id": BORIS}
         await session.execute(insert(table_of(Claim)), claim)
+    async with database.posting_unit_of_work() as opened:
         changes = Changes([], ITEMS, JOURNAL, [], [])
-        await posting_statements(database.dialect).write(session, changes)
+        await posting_statements(database.dialect).write(opened, changes)
     yield database
     await database.close()
 
@@ -94,8 +95,8 @@ def statements(database: Database) -> PostingStatements:
 
 
 async def find(database: Database, statements: PostingStatements, wanted: Wanted) -> Found:
-    async with database.unit_of_work() as session:
-        found = await statements.lock_and_find(session, wanted)
+    async with database.posting_unit_of_work() as opened:
+        found = await statements.lock_and_find(opened, wanted)
     return Found(
         users=sorted(found.users),
         products=sorted(found.products),
@@ -168,8 +169,8 @@ async def test_a_pending_row_gets_its_end(
     end = end._replace(failure_code="PAYMENT_FAILED", completed_at=NOW.replace(year=2027))
     end = end._replace(settled_seq=9, settled_hash=bytes([255] * 32))
     tried = end._replace(amount=1, actor="server:2", hash=b"another", seq=77)
-    async with database.unit_of_work() as session:
-        await statements.write(session, Changes([], [], [], [tried], ["taken"]))
+    async with database.posting_unit_of_work() as opened:
+        await statements.write(opened, Changes([], [], [], [tried], ["taken"]))
     journal = await database.read(
         newest_transactions, [ANNA, BORIS], before_seq=None, kind=None, limit=100
     )
@@ -196,10 +197,10 @@ async def test_users_items_transactions_and_claims_are_written(
         balance=0, last_seq=9, debt=2**53 - 1, chain_hash=bytes([255] * 32)
     )
     wanted = EMPTY._replace(user_ids=[ANNA], references=[("unused", ANNA), ("used", ANNA)])
-    async with database.unit_of_work() as session:
-        await statements.lock_and_find(session, wanted)
+    async with database.posting_unit_of_work() as opened:
+        await statements.lock_and_find(opened, wanted)
         changes = Changes([credited], [grown, again], [added], [], ["unused"])
-        await statements.write(session, changes)
+        await statements.write(opened, changes)
 
     assert sorted(await database.read(users_by_id, [ANNA, BORIS])) == [credited, USERS[1]]
     assert await database.read(items_held, [ANNA, BORIS]) == [
@@ -215,7 +216,7 @@ async def test_transactions_are_looked_up_by_id(
     database: Database, statements: PostingStatements
 ) -> None:
     keys = [(ANNA, UUID(int=3)), (BORIS, UUID(int=1)), (BORIS, UUID(int=9)), (NOBODY, UUID(int=1))]
-    async with database.unit_of_work() as session:
-        found = await statements.lock_and_find_transactions(session, keys)
+    async with database.posting_unit_of_work() as opened:
+        found = await statements.lock_and_find_transactions(opened, keys)
         assert sorted(found) == [JOURNAL[2], JOURNAL[4]]
-        assert await statements.lock_and_find_transactions(session, []) == []
+        assert await statements.lock_and_find_transactions(opened, []) == []

@@ -219,7 +219,7 @@ async def test_on_its_way_back_it_is_written_to_and_not_read(
         passage.let_through(1)
         await until(lambda: passage.renewals == 2)
         seen.append(generations(admin))
-        assert await client.execute("SET", "k", "v") is True
+        assert await client.execute("SET", "k", "v") == b"OK"
         assert admin.get("k") == b"v"
         assert (client.is_trusted, await client.ping(), redis_up(metrics)) == (False, False, 0)
         assert len(caplog.messages) == 1

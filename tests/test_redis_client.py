@@ -10,6 +10,7 @@ import redis
 
 from economy.redis_client import RedisClient, RedisUnavailable
 from tests.redis_client import (
+    ANSWERS,
     FAILS,
     LONG_SECONDS,
     calls,
@@ -65,7 +66,7 @@ async def test_commands_of_one_caller_run_in_their_order(
     client: RedisClient, admin: redis.Redis
 ) -> None:
     answers = await client.execute_all([("SET", "k", 1), ("GET", "k"), ("DEL", "k"), ("GET", "k")])
-    assert answers == [True, b"1", 1, None]
+    assert answers == [b"OK", b"1", 1, None]
 
 
 async def test_more_commands_than_a_round_trip_takes(
@@ -93,7 +94,7 @@ async def test_a_caller_that_goes_away_harms_nobody(
 
 async def until_hung_up(client: RedisClient) -> None:
     """Until the end of its only connection has come through to it."""
-    [connection] = client._redis.connection_pool._available_connections
+    [connection] = client._idle
     assert connection._reader is not None
     await until(connection._reader.at_eof)
 
@@ -198,3 +199,67 @@ async def test_closing_waits_for_what_was_asked(
         assert is_refused_at_once(client)
     assert asyncio.all_tasks() - tasks == set()
     assert caplog.messages == ([] if is_answered else [FAILS + "TimeoutError"])
+
+
+LPUSH_TO_TEXT = ("LPUSH", "text", "y")  # is answered with an error
+
+
+@pytest.mark.parametrize("place", [0, 1, 49, 98, 99])
+async def test_an_error_among_many_answers_is_its_callers_alone(
+    client: RedisClient, admin: redis.Redis, place: int
+) -> None:
+    """In one round trip of 100 callers, the others of whom get what is theirs."""
+    admin.set("text", "x")
+    reads = round_trips(admin)[0]
+    looking = round_trips(admin)[0] - reads
+    asked: list[list[tuple[str, ...]]] = [
+        [("ECHO", f"{caller}-{n}") for n in range(caller % 3 + 1)] for caller in range(100)
+    ]
+    asked[place] = [("ECHO", "before"), LPUSH_TO_TEXT, ("ECHO", "after")]
+    answers = await asyncio.gather(
+        *(client.execute_all(commands) for commands in asked), return_exceptions=True
+    )
+    assert round_trips(admin)[0] - reads - 2 * looking == 1
+    assert type(answers.pop(place)) is RedisUnavailable
+    del asked[place]
+    assert answers == [[word.encode() for _, word in commands] for commands in asked]
+    assert calls(admin, "lpush") == 1
+
+
+async def test_late_answers_are_nobodys(
+    breakable_redis: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A round trip that was cut in the middle: its connection is closed, and never used again."""
+    async with connected(breakable_redis.url, timeout_seconds=0.25) as (client, _):
+        [old_id] = await client.execute_all([("CLIENT", "ID")])
+        asked = [("ECHO", "one"), ("BLPOP", "nothing yet", 0), ("ECHO", "late")]
+        cut = await asyncio.gather(
+            *(is_refused(client.execute(*command)) for command in asked),
+            is_refused(client.execute_all([("ECHO", "later"), ("ECHO", "latest")])),
+        )
+        assert cut == [True] * 4
+        assert client._idle == []
+        await until(lambda: client.is_trusted)
+        answers = await asyncio.gather(*(client.execute("ECHO", str(n)) for n in range(5)))
+        assert answers == [str(n).encode() for n in range(5)]
+        assert await client.execute("CLIENT", "ID") != old_id
+        await until(lambda: str(old_id) not in [one["id"] for one in admin.client_list()])
+        assert admin.lpush("nothing yet", "x") == 1
+        assert await client.execute("LLEN", "nothing yet") == 1  # nobody waits for it any more
+    assert caplog.messages == [FAILS + "TimeoutError", ANSWERS]
+
+
+async def test_a_connection_is_not_used_while_answers_are_due(
+    breakable_redis: RedisServer, admin: redis.Redis
+) -> None:
+    """Two round trips at once go over two connections, each of which gets its own answers."""
+    async with connected(breakable_redis.url) as (client, _):
+        assert await client.ping()
+        waiting = asyncio.create_task(client.execute("BLPOP", "nothing yet", 0))
+        await until(lambda: admin.info("clients")["blocked_clients"] == 1)
+        answers = await client.execute_all([("ECHO", str(n)) for n in range(5)])
+        assert answers == [str(n).encode() for n in range(5)]
+        assert not waiting.done()
+        admin.lpush("nothing yet", "x")
+        assert await waiting == [b"nothing yet", b"x"]
+        assert len(client._idle) == 2

@@ -101,8 +101,8 @@ async def write(
     database: Database, *transactions: TransactionRow, items: tuple[InventoryRow, ...] = ()
 ) -> None:
     statements = posting_statements(database.dialect)
-    async with database.unit_of_work() as session:
-        await statements.write(session, Changes([], list(items), list(transactions), [], []))
+    async with database.posting_unit_of_work() as opened:
+        await statements.write(opened, Changes([], list(items), list(transactions), [], []))
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,8 @@ WITH locked AS MATERIALIZED (
 )
 SELECT 'user' AS what, locked.last_seq <> seen.last_seq AS has_moved,
     ROW ({_columns(UserRow, "locked.")}) AS found
-FROM locked JOIN "user" AS seen ON seen.id = locked.id
+FROM locked
+CROSS JOIN LATERAL (SELECT last_seq FROM "user" WHERE id = locked.id LIMIT 1) AS seen
 UNION ALL
 SELECT 'product', false, ROW ({_columns(ProductRow)}) FROM product WHERE id = ANY ($2::bigint[])
 UNION ALL

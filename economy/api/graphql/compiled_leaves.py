@@ -1,7 +1,9 @@
 """Makes closures of scalars and enums, and of fields that only read one from their source."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from graphql import (
     GraphQLField,
@@ -21,6 +23,7 @@ from economy.api.graphql.compiled_inputs import UNCHANGED
 
 Info = GraphQLResolveInfo[Any]
 RunField = Callable[[State, Any, Path | None], Any]
+PLAIN = {str, int, bool, float, datetime, UUID}  # values of exactly these classes are values
 Complete = Callable[[State, Any, Info, Path], Any]
 
 
@@ -38,7 +41,7 @@ def reading(attribute: str, type_: GraphQLOutputType, finish: RunField) -> RunFi
             value = getattr(source, attribute)
             if value.__class__ is unchanged or (value is None and is_nullable):
                 return value
-            if not (value is None or value is Undefined or is_to_come(value)):
+            if value.__class__ in PLAIN or not _is_special(value):
                 coerced = coerce(value)
                 if coerced is not None and coerced is not Undefined:
                     return coerced
@@ -47,6 +50,10 @@ def reading(attribute: str, type_: GraphQLOutputType, finish: RunField) -> RunFi
         return finish(state, value, path)
 
     return read
+
+
+def _is_special(value: Any) -> bool:
+    return value is None or value is Undefined or is_to_come(value)
 
 
 def is_to_come(value: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated
 import strawberry
 
 from economy.api.graphql.context import Info
-from economy.api.graphql.product import Product, load_product
+from economy.api.graphql.product import Product, load_product, product_at_hand
 from economy.api.graphql.scalars import ProductType, given, value_of
 from economy.errors import UserNotFound
 from economy.models.inventory import InventoryRow
@@ -37,8 +37,10 @@ class InventoryItem:
         )
 
     @strawberry.field(description="What is held.")
-    async def product(self, info: Info) -> Product:
-        return await load_product(info, self.product_id)
+    def product(self, info: Info) -> Product:
+        # a task for each item would cost more than all the rest of an inventory
+        product = product_at_hand(info, self.product_id)
+        return product or load_product(info, self.product_id)  # type: ignore[return-value]
 
 
 async def load_inventory(

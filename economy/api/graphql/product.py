@@ -39,10 +39,17 @@ class Product:
 
 async def load_product(info: Info, product_id: int) -> Product:
     """Products are never deleted: an id that a row holds can be loaded."""
-    loaders = info.context.loaders
-    row = loaders.known_products.get(product_id) or await loaders.products.load(product_id)
+    row = await info.context.loaders.products.load(product_id)
     assert row is not None
     return Product.of(row)
+
+
+def product_at_hand(info: Info, product_id: int) -> Product | None:
+    """None: it has to be loaded."""
+    context = info.context
+    row = context.loaders.known_products.get(product_id)
+    row = row or context.services.products.at_hand(product_id)
+    return None if row is None else Product.of(row)
 
 
 @strawberry.type(description="A product and its place in the list.")
