@@ -1,5 +1,6 @@
 """The `economy` command."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 import uvicorn
+import uvicorn._subprocess
 
 from economy.api.graphql.persisted import InvalidManifest, PersistedOperations
 from economy.api.graphql.schema import build_schema
@@ -14,6 +16,7 @@ from economy.api.tokens import PlayerTokens
 from economy.app import require_migrated
 from economy.cli_keys import key_name, keys
 from economy.commands import open_database, open_migrated, patient, read_settings, run
+from economy.garbage import spare_the_collector
 from economy.logs import configure_logging
 from economy.migrate import migrate as migrate_database
 from economy.services.access import ALL_SCOPES, Scope, parse_id
@@ -46,6 +49,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
         PersistedOperations.of(settings)
     except InvalidManifest as error:
         raise click.ClickException(str(error)) from None
+    _fork_workers()
     # uvicorn shuts down first and then raises the signal again, which would look like a crash
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
@@ -62,6 +66,13 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
         # a child that does not answer its parent for so long is replaced: busy is not dead
         timeout_worker_healthcheck=GRACEFUL_SHUTDOWN_SECONDS,
     )
+
+
+def _fork_workers() -> None:
+    """uvicorn would start workers as new interpreters, which import for a second what is there."""
+    if sys.platform == "linux":
+        spare_the_collector()
+        vars(uvicorn._subprocess)["spawn"] = multiprocessing.get_context("fork")
 
 
 @main.command()
