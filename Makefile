@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 PIP    := $(PYTHON) -m pip --python $(VENV)/bin/python --disable-pip-version-check
 
-.PHONY: run test check format migrate migration bench bench-popular bench-verify bench-contention bench-hostile fuzz torture audit lock clean
+.PHONY: run test check format migrate migration bench bench-counted bench-popular bench-verify bench-contention bench-hostile bench-growth fuzz torture audit lock clean
 
 run: $(VENV)/.runtime
 	$(VENV)/bin/economy migrate
@@ -56,6 +56,11 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m bench.suite $(ARGS)
 
+# SQL statements, round trips, bytes and function calls of each operation, against the ceilings in
+# bench/counted.json; no clock, half a minute. ARGS=--write makes ceilings of what is counted.
+bench-counted: $(VENV)/.dev
+	$(VENV)/bin/python -m bench.counted $(ARGS)
+
 # The cost of refreshing the popular products, 10^4 to 2*10^7 journal rows: minutes, and 10 GB of disk.
 bench-popular: $(VENV)/.dev
 	$(VENV)/bin/python -m bench.popular $(ARGS)
@@ -66,6 +71,11 @@ bench-verify: $(VENV)/.dev
 # 64 clients that want the same rows, and what they wait; 1.5 minutes.
 bench-contention: $(VENV)/.dev
 	$(VENV)/bin/python -m bench.contention $(ARGS)
+
+# Latency with up to 10^7 users and 2*10^7 journal rows: long, and 15 GB of disk, of which nothing stays.
+# ARGS="--largest 100000" for a look, --save for JSON and a plot.
+bench-growth: $(VENV)/.dev
+	$(VENV)/bin/python -m bench.growth $(ARGS)
 
 # Suites of others: GraphQL over HTTP, linters of the schema, Schemathesis. Downloads npm packages.
 audit: $(VENV)/.dev

@@ -190,7 +190,8 @@ async def test_what_was_accepted_is_answered(
             if len(answered) >= 20:
                 enough.set()
 
-    with live_server("--workers", workers, database_url=database_url) as server:
+    unlimited = {"rate_limit_player_money": ""}
+    with live_server("--workers", workers, database_url=database_url, **unlimited) as server:
         live = await live_with(world, [server], client)
         async with asyncio.TaskGroup() as group:
             for buyer in range(8):

@@ -48,12 +48,13 @@ def write_ceilings(counted: Mapping[Operation, Figures]) -> None:
 
 def ceilings_of(operation: Operation, figures: Figures) -> dict[str, float]:
     room = ALONE if operation.at_once == 1 else AT_ONCE
-    return {
+    ceilings = {
         name: value + room.counts
         if name in COUNTS
         else math.ceil(value * (100 + room.percent) / 100)
         for name, value in figures._asdict().items()
     }
+    return {name: int(one) if one == int(one) else one for name, one in ceilings.items()}
 
 
 def problems(

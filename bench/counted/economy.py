@@ -24,6 +24,7 @@ from economy.settings import Settings
 # For more purchases and uses than are made here; and neither gets another digit by them.
 COINS = 1_000_000
 UNITS = 500
+TIMEOUT = 60.0
 
 CREATE_USER = """mutation Create($name: String!, $email: String!) {
   createUser(input: { username: $name, email: $email }) {
@@ -73,11 +74,12 @@ class Economy:
         """All at once, and whatever they leave to be done after their answers."""
         others = asyncio.all_tasks()
         asked = [self.application(one.scope, one.receive, one.send) for one in exchanges]
-        with watching():
-            await asyncio.gather(*asked)
-        while rest := asyncio.all_tasks() - others:
+        async with asyncio.timeout(TIMEOUT):
             with watching():
-                await asyncio.wait(rest)
+                await asyncio.gather(*asked)
+            while rest := asyncio.all_tasks() - others:
+                with watching():
+                    await asyncio.wait(rest)
 
     async def forget_inventories(self, users: int) -> None:
         """As it happens in life: they buy something."""
