@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     ] = 64
     posting_lanes: Annotated[
         int, Field(ge=1, le=32, description="batches in flight a process (SQLite: always 1)")
-    ] = 3
+    ] = 2
     posting_queue_limit: Annotated[
         int, Field(ge=1, description="operations waiting; beyond it callers get UNAVAILABLE")
     ] = 5_000

@@ -3,12 +3,13 @@
 Each follows the method of graphql-core's Executor of the like name, less what is known beforehand.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
 from graphql import (
     GraphQLAbstractType,
     GraphQLField,
+    GraphQLLeafType,
     GraphQLList,
     GraphQLObjectType,
     GraphQLOutputType,
@@ -29,23 +30,26 @@ from graphql.execution.collect_fields import (
     collect_subfields,
 )
 from graphql.execution.executor import invalid_return_type_error, to_nodes
-from graphql.pyutils import Path, gather_with_cancel, is_awaitable
+from graphql.pyutils import Path, is_awaitable
 
 from economy.api.graphql.compiled_arguments import NO_VARIABLES, Call, State, compiled_call
-from economy.api.graphql.compiled_leaves import (
+from economy.api.graphql.compiled_reading import (
     Complete,
     Info,
+    Place,
     RunField,
+    RunFields,
     attribute_of,
-    leaf,
+    class_of,
+    is_just,
     reading,
+    reading_object,
 )
+from economy.api.graphql.compiled_waiting import awaited, gathered, settle
 
 # values of these classes are never awaitable
 PLAIN = {str, int, bool, float, type(None), dict, list}
 LISTS = {list, tuple}  # a subclass may be anything
-
-RunFields = Callable[[State, Any, Path | None], Any]  # of a source: its dict, or an awaitable of it
 
 
 class Compiler:
@@ -60,6 +64,7 @@ class Compiler:
         self._schema = schema
         self._fragments = fragments
         self._operation = operation
+        self._made: dict[tuple[str, int], RunFields] = {}
 
     def fields(
         self, parent_type: GraphQLObjectType, grouped: GroupedFieldSet, *, is_serial: bool = False
@@ -82,14 +87,34 @@ class Compiler:
         is_read = attribute is not None and is_leaf_type(get_nullable_type(field.type))
         call = _given if is_read else compiled_call(self._schema, field, node)
         run = _resolving(parent_type, name, details, field, call=call, complete=complete)
-        return run if attribute is None or not is_read else reading(attribute, field.type, run)
+        if attribute is None:
+            return run
+        if is_read:
+            return reading(attribute, field.type, run)
+        type_ = get_nullable_type(field.type)
+        if not isinstance(type_, GraphQLObjectType):
+            return run
+        place = Place(name, parent_type.name, field.type, details)
+        return reading_object(
+            attribute, class_of(type_), place, self._fields_of(type_, details), run
+        )
+
+    def _fields_of(self, type_: GraphQLObjectType, details: FieldDetailsList) -> RunFields:
+        """Made once: a field that reads an object asks twice, at each level."""
+        key = (type_.name, id(details))
+        if key not in self._made:
+            subfields = collect_subfields(
+                self._schema, self._fragments, NO_VARIABLES, self._operation, type_, details
+            )
+            self._made[key] = self.fields(type_, subfields.grouped_field_set)
+        return self._made[key]
 
     def _completion(self, type_: GraphQLOutputType, details: FieldDetailsList) -> Complete:
         nullable_type: Any = get_nullable_type(type_)
         if is_list_type(nullable_type):
             complete = self._list(nullable_type, details)
         elif is_leaf_type(nullable_type):
-            complete = leaf(nullable_type)
+            complete = _leaf(nullable_type)
         elif is_abstract_type(nullable_type):
             complete = self._abstract(nullable_type, details)
         else:
@@ -98,13 +123,11 @@ class Compiler:
         return _checked(complete, is_non_null=is_non_null_type(type_))
 
     def _object(self, type_: GraphQLObjectType, details: FieldDetailsList) -> Complete:
-        subfields = collect_subfields(
-            self._schema, self._fragments, NO_VARIABLES, self._operation, type_, details
-        )
-        run, is_type_of = self.fields(type_, subfields.grouped_field_set), type_.is_type_of
+        run, is_type_of = self._fields_of(type_, details), type_.is_type_of
+        class_ = class_of(type_)
 
         def complete(state: State, result: Any, info: Info, path: Path) -> Any:
-            if is_type_of is not None:
+            if is_type_of is not None and not is_just(result, class_):
                 is_it = is_type_of(result, info)
                 if is_awaitable(is_it):
                     return complete_once_known(state, result, path, is_it)
@@ -165,15 +188,19 @@ class Compiler:
                         state.handle_field_error(error, item_type, details, item_path)
                         completed = None
                     if completed.__class__ not in PLAIN and is_awaitable(completed):
-                        completed = _awaited(state, completed, item_type, details, item_path)
+                        completed = awaited(state, completed, item_type, details, item_path)
                         waiting.append(index)
                     items.append(completed)
             except Exception:
-                _settle(state, items, waiting)
+                settle(state, items, waiting)
                 raise
-            return _gathered(items, waiting) if waiting else items
+            return gathered(items, waiting) if waiting else items
 
         return complete
+
+
+def _leaf(type_: GraphQLLeafType) -> Complete:
+    return lambda state, result, _info, _path: state.complete_leaf_value(type_, result)
 
 
 def _given(_state: State, outcome: Any, _info: Info) -> Any:
@@ -191,9 +218,9 @@ def _at_once(fields: list[tuple[str, RunField]]) -> RunFields:
                 if result.__class__ not in PLAIN and is_awaitable(result):
                     waiting.append(name)
         except Exception:
-            _settle(state, results, waiting)
+            settle(state, results, waiting)
             raise
-        return _gathered(results, waiting) if waiting else results
+        return gathered(results, waiting) if waiting else results
 
     return run
 
@@ -230,7 +257,7 @@ def _resolving(
                 return _resolved(state, result, info, path)
             completed = complete(state, result, info, path)
             if completed.__class__ not in PLAIN and is_awaitable(completed):
-                return _awaited(state, completed, type_, details, path)
+                return awaited(state, completed, type_, details, path)
         except Exception as error:
             state.handle_field_error(error, type_, details, path)
             return None
@@ -263,34 +290,3 @@ def _checked(complete: Complete, *, is_non_null: bool) -> Complete:
         return completed
 
     return checked
-
-
-async def _awaited(
-    state: State,
-    completed: Awaitable[Any],
-    type_: GraphQLOutputType,
-    details: FieldDetailsList,
-    path: Path,
-) -> Any:
-    try:
-        return await completed
-    except Exception as error:
-        state.handle_field_error(error, type_, details, path)
-        return None
-
-
-async def _gathered(results: Any, waiting: list[Any]) -> Any:
-    """A dict or a list whose values at these places are awaited, all at once."""
-    if len(waiting) == 1:
-        results[waiting[0]] = await results[waiting[0]]
-        return results
-    values = await gather_with_cancel(*(results[place] for place in waiting))
-    for place, value in zip(waiting, values, strict=True):
-        results[place] = value
-    return results
-
-
-def _settle(state: State, results: Any, waiting: list[Any]) -> None:
-    """An error goes up at once, but what was begun must not be forgotten."""
-    if waiting:
-        state.settle_in_background([results[place] for place in waiting])

@@ -1,30 +1,43 @@
-"""Makes closures of scalars and enums, and of fields that only read one from their source."""
+"""Makes closures of fields that only read an attribute of their source."""
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from graphql import (
     GraphQLField,
-    GraphQLLeafType,
+    GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
     Undefined,
     get_nullable_type,
     is_non_null_type,
 )
+from graphql.execution.collect_fields import FieldDetailsList
 from graphql.pyutils import Path, is_awaitable
 from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.cast import get_strawberry_type_cast
 from strawberry.types.field import StrawberryField
 
 from economy.api.graphql.compiled_arguments import State
 from economy.api.graphql.compiled_inputs import UNCHANGED
+from economy.api.graphql.compiled_waiting import awaited
 
 Info = GraphQLResolveInfo[Any]
 RunField = Callable[[State, Any, Path | None], Any]
+RunFields = Callable[[State, Any, Path | None], Any]  # of a source: its dict, or an awaitable of it
 PLAIN = {str, int, bool, float, datetime, UUID}  # values of exactly these classes are values
 Complete = Callable[[State, Any, Info, Path], Any]
+
+
+class Place(NamedTuple):
+    """Of a field, for its errors."""
+
+    name: str
+    parent_type: str
+    type: GraphQLOutputType
+    details: FieldDetailsList
 
 
 def reading(attribute: str, type_: GraphQLOutputType, finish: RunField) -> RunField:
@@ -52,6 +65,33 @@ def reading(attribute: str, type_: GraphQLOutputType, finish: RunField) -> RunFi
     return read
 
 
+def reading_object(
+    attribute: str, class_: type | None, place: Place, run: RunFields, finish: RunField
+) -> RunField:
+    """An object of exactly this class; `finish` reads whatever else is there."""
+
+    def read(state: State, source: Any, parent_path: Path | None) -> Any:
+        value = getattr(source, attribute, None)
+        if not is_just(value, class_):
+            return finish(state, source, parent_path)
+        path = Path(parent_path, place.name, place.parent_type)
+        try:
+            fields = run(state, value, path)
+        except Exception as error:
+            state.handle_field_error(error, place.type, place.details, path)
+            return None
+        if fields.__class__ is dict:
+            return fields
+        return awaited(state, fields, place.type, place.details, path)
+
+    return read
+
+
+def is_just(value: Any, class_: type | None) -> bool:
+    """Whether it is of that class and stands for no other type."""
+    return value.__class__ is class_ and get_strawberry_type_cast(value) is None
+
+
 def _is_special(value: Any) -> bool:
     return value is None or value is Undefined or is_to_come(value)
 
@@ -59,10 +99,6 @@ def _is_special(value: Any) -> bool:
 def is_to_come(value: Any) -> bool:
     """Or has failed: no value yet."""
     return isinstance(value, Exception) or is_awaitable(value)
-
-
-def leaf(type_: GraphQLLeafType) -> Complete:
-    return lambda state, result, _info, _path: state.complete_leaf_value(type_, result)
 
 
 def attribute_of(field: GraphQLField) -> str | None:
@@ -75,3 +111,12 @@ def attribute_of(field: GraphQLField) -> str | None:
         return None
     name: str = definition.python_name
     return name
+
+
+def class_of(type_: GraphQLObjectType) -> type | None:
+    """Whose instances are of that type, without asking. None: ask always."""
+    definition = type_.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    if definition is None or definition.is_type_of is not None:
+        return None
+    origin: type = definition.origin
+    return origin
