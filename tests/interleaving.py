@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -24,6 +24,7 @@ class Actor:
         self.result: Any = None
         self.is_done = False
         self.next_step = ""
+        self.sends = asyncio.Lock()
         self._work = work
         self._has_stopped = asyncio.Event()
         self._may_go = asyncio.Event()
@@ -109,13 +110,9 @@ async def in_every_order(play: Callable[[Order], Awaitable[None]]) -> list[Order
 
 def pause_at_database(patch: pytest.MonkeyPatch, database: Database) -> None:
     """Before each read, and between a unit of work and its commit."""
-    read = database.read
-
-    async def pausing_read(*args: Any, **kwargs: Any) -> Any:
-        await pause_before("read")
-        return await read(*args, **kwargs)
-
-    patch.setattr(database, "read", pausing_read)
+    # on SQLite the one calls the other
+    for name in ("read", "read_often") if database.dialect == "postgresql" else ("read",):
+        patch.setattr(database, name, _pausing(getattr(database, name), "read"))
     for name in ("unit_of_work", "_driver_unit_of_work"):
         patch.setattr(database, name, _pausing_before_commit(getattr(database, name)))
 
@@ -126,8 +123,11 @@ def pause_at_redis(patch: pytest.MonkeyPatch, client: RedisClient, *, leases: bo
 
     async def pausing_execute(*command: Any) -> Any:
         step = REDIS_STEPS.get(command[0]) or ("renew" if command[-1] == "renew" else "fill")
-        await pause_before(step)
-        return await execute(*command)
+        actor = _ACTOR.get()
+        # commands that are sent together may have others' between them
+        async with nullcontext() if actor is None else actor.sends:
+            await pause_before(step)
+            return await execute(*command)
 
     async def pausing_execute_all(commands: Any) -> Any:
         # a single command passes here, too, and has paused already
@@ -171,8 +171,8 @@ def _pausing_before_commit(unit_of_work: UnitOfWork) -> UnitOfWork:
 
 
 def _pausing(real: Callable[..., Awaitable[Any]], step: str) -> Callable[..., Awaitable[Any]]:
-    async def pausing(*args: Any) -> Any:
+    async def pausing(*args: Any, **kwargs: Any) -> Any:
         await pause_before(step)
-        return await real(*args)
+        return await real(*args, **kwargs)
 
     return pausing

@@ -1,8 +1,10 @@
 """Credentials of game servers: made once, shown once, kept as a hash; revoked and rotated."""
 
+import asyncio
 import hashlib
 import logging
 import secrets
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -18,6 +20,7 @@ from economy.repositories.server_key import (
     server_keys,
 )
 from economy.services.access import Actor, Scope
+from economy.services.gathered_reads import GatheredReads
 
 PREFIX = "eck_"  # lets scanners of leaked secrets recognise a key
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
@@ -31,6 +34,8 @@ class ServerKeyService:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._noted_at: dict[UUID, datetime] = {}
+        # nothing is kept, so that a key that is revoked is out at once
+        self._reads: GatheredReads[bytes, ServerKeyRow] = GatheredReads(self._find)
 
     async def create_key(self, scopes: frozenset[Scope], *, name: str | None = None) -> str:
         """The key itself. It cannot be shown again: only its SHA-256 is kept."""
@@ -71,11 +76,16 @@ class ServerKeyService:
         return key
 
     async def find_actor(self, key: str) -> Actor | None:
-        row, now = await self._database.read(find_server_key, _hash(key)), datetime.now(UTC)
+        row, now = await self._reads.read(_hash(key)), datetime.now(UTC)
         if row is None or _has_ended(row, now):
             return None
         await self._note_use(row, now)
         return Actor.server(row.id, frozenset(Scope(scope) for scope in row.scopes.split()))
+
+    async def _find(self, hashes: Collection[bytes]) -> dict[bytes, ServerKeyRow]:
+        """One statement for each: of one game server all requests bear the same key."""
+        found = await asyncio.gather(*(self._database.read(find_server_key, one) for one in hashes))
+        return {row.key_hash: row for row in found if row is not None}
 
     async def _note_use(self, row: ServerKeyRow, now: datetime) -> None:
         earlier = now - USE_IS_NOTED_EVERY
