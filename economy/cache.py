@@ -47,12 +47,11 @@ class Cache(Generic[Value]):
                 values.update(loaded)
         return values
 
-    def at_hand(self, key: Key) -> Value | None:
-        """What this process itself keeps."""
-        value = self._store.at_hand(key) if isinstance(self._store, MemoryStore) else None
-        if value is not None:
-            self._hits.inc()
-        return value
+    def at_hand(self, keys: Collection[Key]) -> dict[Key, Value]:
+        """What this process itself keeps of them."""
+        found = self._store.at_hand(keys) if isinstance(self._store, MemoryStore) else {}
+        self._hits.inc(len(found))
+        return found
 
     async def forget(self, keys: Collection[Key]) -> None:
         """What Redis could not be told in time is void when it comes back."""

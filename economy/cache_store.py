@@ -54,9 +54,10 @@ class MemoryStore(Generic[Value]):
         self._values: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
         self._leases: OrderedDict[Key, tuple[float, str]] = OrderedDict()
 
-    def at_hand(self, key: Key) -> Value | None:
-        ends_at, value = self._values.get(key, (0.0, None))
-        return value if ends_at > time.monotonic() else None
+    def at_hand(self, keys: Collection[Key]) -> dict[Key, Value]:
+        now, values = time.monotonic(), self._values
+        entries = ((key, values[key]) for key in keys if key in values)
+        return {key: value for key, (ends_at, value) in entries if ends_at > now}
 
     async def read_or_lease(self, keys: Sequence[Key]) -> tuple[dict[Key, Value], Lease]:
         now = time.monotonic()

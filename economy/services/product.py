@@ -85,10 +85,9 @@ class ProductService:
         found = await self._through_caches(list(ids), self._load_products)
         return {row.id: row for rows in found.values() for row in rows}
 
-    def at_hand(self, product_id: int) -> ProductRow | None:
-        """As `products` would answer, if that needs no waiting."""
-        rows = self._in_process.at_hand(product_id)
-        return rows[0] if rows else None
+    def at_hand(self, ids: Collection[int]) -> dict[int, ProductRow]:
+        """Those that `products` would answer without waiting."""
+        return {row.id: row for rows in self._in_process.at_hand(ids).values() for row in rows}
 
     async def list_products(
         self, actor: Actor | None, *, type_: str | None, first: int, after: str | None

@@ -32,6 +32,12 @@ class Booking:
     )
 
 
+def _item_of(booking: ServiceBooking) -> InventoryItem | None:
+    if booking.item is None or booking.product is None:
+        return None
+    return InventoryItem.of(booking.item, booking.product)
+
+
 async def book(
     info: Info,
     call: Callable[[], Awaitable[ServiceBooking]],
@@ -60,5 +66,5 @@ async def book(
         "replayed": booking.replayed,
     }
     if with_item:
-        answer["item"] = None if booking.item is None else InventoryItem.of(booking.item)
+        answer["item"] = _item_of(booking)
     return success(**answer)

@@ -6,10 +6,11 @@ from typing import Annotated
 import strawberry
 
 from economy.api.graphql.context import Info
-from economy.api.graphql.product import Product, load_product, product_at_hand
+from economy.api.graphql.product import Product, load_products
 from economy.api.graphql.scalars import ProductType, given, value_of
 from economy.errors import UserNotFound
 from economy.models.inventory import InventoryRow
+from economy.models.product import ProductRow
 from economy.rate_limits import Act
 from economy.services.access import reading_user_id
 from economy.services.inventory import of_type
@@ -25,22 +26,17 @@ class InventoryItem:
     id: strawberry.ID = strawberry.field(description="Stable for ever.")
     quantity: int = strawberry.field(description="How many; 1 of a permanent product.")
     purchased_at: datetime = strawberry.field(description="The first purchase.")
-    product_id: strawberry.Private[int]
+    # read beforehand, asked for or not: to resolve it for each item costs more than all the rest
+    product: Product = strawberry.field(description="What is held.")
 
     @classmethod
-    def of(cls, row: InventoryRow) -> "InventoryItem":
+    def of(cls, row: InventoryRow, product: ProductRow) -> "InventoryItem":
         return cls(
             id=strawberry.ID(str(row.id)),
             quantity=row.quantity,
             purchased_at=row.purchased_at,
-            product_id=row.product_id,
+            product=Product.of(product),
         )
-
-    @strawberry.field(description="What is held.")
-    def product(self, info: Info) -> Product:
-        # a task for each item would cost more than all the rest of an inventory
-        product = product_at_hand(info, self.product_id)
-        return product or load_product(info, self.product_id)  # type: ignore[return-value]
 
 
 async def load_inventory(
@@ -50,7 +46,9 @@ async def load_inventory(
     rows = await info.context.loaders.inventories.load(user_id)
     if rows is None:
         return None
-    return [InventoryItem.of(row) for row in of_type(rows, value_of(type_))]
+    rows = of_type(rows, value_of(type_))
+    products = await load_products(info, {row.product_id for row in rows})
+    return [InventoryItem.of(row, products[row.product_id]) for row in rows]
 
 
 @strawberry.type

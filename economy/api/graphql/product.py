@@ -1,5 +1,6 @@
 """Products: type, queries, mutations."""
 
+from functools import lru_cache
 from typing import Annotated, Any
 
 import strawberry
@@ -25,9 +26,10 @@ class Product:
     type: ProductType = strawberry.field(description="Whether it is used up or owned for ever.")
     is_active: bool = strawberry.field(description="Whether it is on sale.")
 
-    @classmethod
-    def of(cls, row: ProductRow) -> "Product":
-        return cls(
+    @staticmethod
+    @lru_cache(1_000)  # the same few stand in every inventory, and nobody changes them
+    def of(row: ProductRow) -> "Product":
+        return Product(
             id=strawberry.ID(str(row.id)),
             name=row.name,
             description=row.description,
@@ -39,17 +41,18 @@ class Product:
 
 async def load_product(info: Info, product_id: int) -> Product:
     """Products are never deleted: an id that a row holds can be loaded."""
-    row = await info.context.loaders.products.load(product_id)
-    assert row is not None
-    return Product.of(row)
+    return Product.of((await load_products(info, {product_id}))[product_id])
 
 
-def product_at_hand(info: Info, product_id: int) -> Product | None:
-    """None: it has to be loaded."""
+async def load_products(info: Info, ids: set[int]) -> dict[int, ProductRow]:
+    """Without waiting, where the operation or the process has them at hand."""
     context = info.context
-    row = context.loaders.known_products.get(product_id)
-    row = row or context.services.products.at_hand(product_id)
-    return None if row is None else Product.of(row)
+    found = context.services.products.at_hand(ids) | context.loaders.known_products
+    missing = [id_ for id_ in ids if id_ not in found]
+    if missing:
+        rows = await context.loaders.products.load_many(missing)
+        found.update({row.id: row for row in rows if row is not None})
+    return found
 
 
 @strawberry.type(description="A product and its place in the list.")
