@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 PIP    := $(PYTHON) -m pip --python $(VENV)/bin/python --disable-pip-version-check
 
-.PHONY: run test check format migrate migration bench bench-counted bench-popular bench-verify bench-contention bench-hostile bench-growth fuzz torture audit lock clean
+.PHONY: run test check format migrate migration bench bench-memory bench-posting bench-counted bench-popular bench-verify bench-contention bench-hostile bench-growth fuzz torture audit lock clean
 
 run: $(VENV)/.runtime
 	$(VENV)/bin/economy migrate
@@ -71,6 +71,14 @@ bench-verify: $(VENV)/.dev
 # 64 clients that want the same rows, and what they wait; 1.5 minutes.
 bench-contention: $(VENV)/.dev
 	$(VENV)/bin/python -m bench.contention $(ARGS)
+
+# The memory of the server's processes over ten minutes of load.
+bench-memory: $(VENV)/.dev
+	$(VENV)/bin/python -m bench.memory $(ARGS)
+
+# How many lanes, and batches of how many: purchases a second without a server in front; 3 minutes.
+bench-posting: $(VENV)/.dev
+	$(VENV)/bin/python -m bench.posting $(ARGS)
 
 # Latency with up to 10^7 users and 2*10^7 journal rows: long, and 15 GB of disk, of which nothing stays.
 # ARGS="--largest 100000" for a look, --save for JSON and a plot.
