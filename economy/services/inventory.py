@@ -88,13 +88,6 @@ class InventoryService:
         values = await self._cache.read_through(user_ids, self._load_encoded)
         return {int(user_id): _decoded(value) for user_id, value in values.items()}
 
-    async def inventories_now(self, user_ids: Sequence[int]) -> dict[int, list[InventoryRow]]:
-        """The same from the database."""
-        if len(user_ids) > 1:
-            return await self._load(user_ids)
-        items = await self._reads.read(user_ids[0])
-        return {} if items is None else {user_ids[0]: items}
-
     async def answer_of(
         self, user_id: int, form: bytes, answer: Callable[[], Awaitable[bytes | None]]
     ) -> bytes | None:
@@ -114,7 +107,12 @@ class InventoryService:
         return value[FORM_BYTES:] if value is not None and value.startswith(form) else None
 
     async def _load_encoded(self, user_ids: Sequence[Key]) -> dict[Key, bytes]:
-        found = await self.inventories_now([int(user_id) for user_id in user_ids])
+        ids = [int(user_id) for user_id in user_ids]
+        if len(ids) > 1:
+            found = await self._load(ids)
+        else:
+            items = await self._reads.read(ids[0])
+            found = {} if items is None else {ids[0]: items}
         return {user_id: _encoded(items) for user_id, items in found.items()}
 
     async def _load(self, ids: Collection[int]) -> dict[int, list[InventoryRow]]:

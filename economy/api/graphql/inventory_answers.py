@@ -82,7 +82,6 @@ class InventoryOperation(NamedTuple):
 
         async def make() -> bytes | None:
             nonlocal result
-            context.loaders.are_fresh = True
             result = await _executed(compiled, context, variables)
             return None if result.errors else orjson.dumps(formatted(result))
 

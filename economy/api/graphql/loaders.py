@@ -26,7 +26,6 @@ class Loaders:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self.are_fresh = False  # whether inventories come from the database in any case
         self.known_products: dict[int, ProductRow] = {}  # that an operation has brought along
 
     @cached_property
@@ -39,9 +38,7 @@ class Loaders:
 
     @cached_property
     def inventories(self) -> DataLoader[int, list[InventoryRow] | None]:
-        service = self._services.inventory
-        load = service.inventories_now if self.are_fresh else service.inventories
-        return DataLoader(_by_key(load))
+        return DataLoader(_by_key(self._services.inventory.inventories))
 
     @cached_property
     def histories(self) -> DataLoader[HistoryKey, Page[TransactionRow]]:
