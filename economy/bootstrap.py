@@ -51,7 +51,7 @@ async def open_services(
     inventories = open_inventory_caches(settings, redis, metrics, catalogue_in_process=in_process)
     queue = PostingQueue(
         Posting(database),
-        inventories.forget,
+        inventories.items.forget,
         batch_size=settings.posting_batch_size,
         lanes=1 if settings.is_sqlite else settings.posting_lanes,  # SQLite has one writer
         limit=settings.posting_queue_limit,
@@ -85,19 +85,15 @@ def _build(
     metrics: Metrics,
 ) -> Services:
     users, server_keys = UserService(database), ServerKeyService(database)
-    catalogue = open_cache(
-        settings, redis, metrics, name=CATALOGUE, ttl_seconds=settings.catalogue_ttl_seconds
-    )
     products = ProductService(
-        database, catalogue, Cache(in_process, name=CATALOGUE_IN_PROCESS, metrics=metrics)
-    )
-    wallet = WalletService(queue, max_top_up_amount=settings.max_top_up_amount)
-    top_ups = TopUpService(
         database,
-        queue,
-        max_amount=settings.max_top_up_amount,
-        expires_after_seconds=settings.top_up_expires_after_seconds,
+        open_cache(
+            settings, redis, metrics, name=CATALOGUE, ttl_seconds=settings.catalogue_ttl_seconds
+        ),
+        Cache(in_process, name=CATALOGUE_IN_PROCESS, metrics=metrics),
     )
+    top_ups = _top_up_service(settings, database, queue)
+    wallet = WalletService(queue, max_top_up_amount=settings.max_top_up_amount)
     verification = VerificationService(database, metrics)
     analytics = AnalyticsService(
         database, redis, ttl_seconds=settings.popular_products_ttl_seconds, metrics=metrics
@@ -127,4 +123,13 @@ def _build(
             verification=verification,
             metrics=metrics,
         ),
+    )
+
+
+def _top_up_service(settings: Settings, database: Database, queue: PostingQueue) -> TopUpService:
+    return TopUpService(
+        database,
+        queue,
+        max_amount=settings.max_top_up_amount,
+        expires_after_seconds=settings.top_up_expires_after_seconds,
     )

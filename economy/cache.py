@@ -1,6 +1,5 @@
 """The caches: what is cached, under which name, and for how long. Redis' failure is a miss."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -66,19 +65,8 @@ class Cache(Generic[Value]):
 
 
 class InventoryCaches(NamedTuple):
-    """What has to be forgotten when a user's items change."""
-
     items: Cache[bytes]
-    answers: Cache[bytes] | None  # in Redis only
-
-    async def forget(self, user_ids: Collection[int]) -> None:
-        if self.answers is None:
-            await self.items.forget(user_ids)
-            return
-        places = range(ANSWERS_A_USER)
-        keys = [answer_key(user_id, place) for user_id in user_ids for place in places]
-        # in one round trip
-        await asyncio.gather(self.items.forget(user_ids), self.answers.forget(keys))
+    answers: Cache[bytes] | None  # made of the items, and forgotten with them; in Redis only
 
 
 def answer_key(user_id: int, place: int) -> str:
@@ -93,10 +81,10 @@ def open_inventory_caches(
     catalogue_in_process: MemoryStore[Any],
 ) -> InventoryCaches:
     ttl_seconds = settings.inventory_ttl_seconds
-    items = open_cache(settings, client, metrics, name=INVENTORY, ttl_seconds=ttl_seconds)
     if client is None:
+        items = open_cache(settings, None, metrics, name=INVENTORY, ttl_seconds=ttl_seconds)
         return InventoryCaches(items, None)
-    store = RedisStore(
+    answers = RedisStore(
         client,
         INVENTORY_ANSWERS,
         ttl_seconds,
@@ -104,7 +92,16 @@ def open_inventory_caches(
         # so that no answer is made of a product as it was before, and kept as one of now
         on_new_generation=catalogue_in_process.clear,
     )
-    return InventoryCaches(items, Cache(store, name=INVENTORY_ANSWERS, metrics=metrics))
+
+    def answers_of(user_id: Key) -> list[str]:
+        keys = [answer_key(int(user_id), place) for place in range(ANSWERS_A_USER)]
+        return [name for key in keys for name in answers.names(key)]
+
+    store = RedisStore(client, INVENTORY, ttl_seconds, made_of=answers_of)
+    return InventoryCaches(
+        Cache(store, name=INVENTORY, metrics=metrics),
+        Cache(answers, name=INVENTORY_ANSWERS, metrics=metrics),
+    )
 
 
 def open_cache(

@@ -166,9 +166,11 @@ class RedisStore:
         *,
         generations_of: Sequence[str] = (),
         on_new_generation: Callable[[], None] = lambda: None,
+        made_of: Callable[[Key], Collection[str]] = lambda _key: (),
     ) -> None:
         """`generations_of`: the caches with which this one's values become void; by default it is
-        one by itself. `on_new_generation` is called before anything of a new one is read."""
+        one by itself. `on_new_generation` is called before anything of a new one is read.
+        `made_of`: names that are forgotten with a value, as what they hold was made of it."""
         self._client = client
         self._name = name
         self._ttl_seconds = ttl_seconds
@@ -177,6 +179,7 @@ class RedisStore:
         self._prefix_bytes = GENERATION_BYTES * len(self._generation_keys)
         self._generation: bytes | None = None
         self._on_new_generation = on_new_generation
+        self._made_of = made_of
 
     async def read_or_lease(self, keys: Sequence[Key]) -> tuple[dict[Key, bytes], Lease]:
         if not self._client.is_trusted:
@@ -206,7 +209,7 @@ class RedisStore:
                 if known is not None
                 else generations(self._generations_of, "keep"),
                 *(
-                    ("SET", self._names(key)[1], token, "NX", "EX", LEASE_TTL_SECONDS)
+                    ("SET", self.names(key)[1], token, "NX", "EX", LEASE_TTL_SECONDS)
                     for key in keys
                 ),
             ]
@@ -235,7 +238,7 @@ class RedisStore:
         leased = [key for key in lease.keys if key in values]
         if not leased:
             return 0
-        names = [name for key in leased for name in self._names(key)]
+        names = [name for key in leased for name in self.names(key)]
         entries = [lease.generation + values[key] for key in leased]
         try:
             refused: int = await self._client.execute(
@@ -246,16 +249,23 @@ class RedisStore:
         return refused
 
     async def forget(self, keys: Collection[Key]) -> None:
-        await self._client.execute("UNLINK", *(name for key in keys for name in self._names(key)))
+        """In one command: else something might be made of a value that is about to go."""
+        await self._client.execute(
+            "UNLINK", *(name for key in keys for name in (*self.names(key), *self._made_of(key)))
+        )
 
     async def start_generation(self) -> None:
-        await self._client.execute(*generations([self._name], "renew"))
+        try:
+            await self._client.execute(*generations([self._name], "renew"))
+        except RedisUnavailable:  # one that is full can forget still
+            await self._client.execute("UNLINK", _generation_key(self._name))
+            raise
 
     def _key(self, key: Key) -> str:
         """The braces keep a value and its lease on one node of a Redis cluster."""
         return f"{PREFIX}:{self._name}:{{{key}}}"
 
-    def _names(self, key: Key) -> tuple[str, str]:
+    def names(self, key: Key) -> tuple[str, str]:
         """Of the value, of its lease."""
         name = self._key(key)
         return name, f"{name}:lease"

@@ -162,9 +162,9 @@ async def test_one_reader_and_one_writer_with_redis(redis_race: Race) -> None:
     """The reader looks up, leases, reads and fills; the writer commits, forgets the
     items and what was made of them, and answers."""
     same, other = redis_race.processes
-    assert await count_orders(redis_race, same, is_first=True) == 80
+    assert await count_orders(redis_race, same, is_first=True) == 41
     for process in (same, other):
-        assert await count_orders(redis_race, process, is_first=False) == 70
+        assert await count_orders(redis_race, process, is_first=False) == 35
 
 
 async def test_one_reader_and_one_writer_in_one_process(memory_race: Race) -> None:

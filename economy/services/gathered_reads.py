@@ -48,9 +48,19 @@ class GatheredReads(Generic[Key, Value]):
             for answers in waiting.values():
                 for answer in answers:
                     if not answer.done():  # its caller was cancelled
-                        answer.set_exception(copy(error))
+                        answer.set_exception(_own(error))
             return
         for key, answers in waiting.items():
             for answer in answers:
                 if not answer.done():
                     answer.set_result(found.get(key))
+
+
+def _own(error: Exception) -> Exception:
+    """Each caller adds to the traceback of what it gets."""
+    try:
+        own = copy(error)
+    except Exception:  # of some kinds none can be made
+        return error
+    own.__cause__ = error  # where it came from
+    return own

@@ -124,6 +124,9 @@ class CompiledOperation:
             return _failed(executor, error)
         return _finished(executor, data) if is_awaitable(data) else _built(executor, data)
 
+    def accepts(self, variables: dict[str, Any]) -> bool:
+        return not isinstance(self._values(variables), list)
+
     def _values(self, variables: dict[str, Any]) -> VariableValues | list[GraphQLError]:
         try:
             return self._coerce(variables)

@@ -89,11 +89,14 @@ class GraphQLEndpoint:
         scope["route"] = self  # its path names it in the metrics, as FastAPI does for its own
         accept = joined_header(scope, b"accept")
         if self._settings.has_graphiql and scope["method"] == "GET" and wants_page(accept):
-            page = graphiql_response(await self._demo_token(scope["app"].state.services))
-            await page(scope, receive, send)
-            return
-        media = response_type(accept)
-        if media is None:
+            try:
+                page = graphiql_response(await self._demo_token(scope["app"].state.services))
+            except Exception as error:
+                answer = _answer(internal_error(error), JSON, 500)
+            else:
+                await page(scope, receive, send)
+                return
+        elif (media := response_type(accept)) is None:
             message = f"This answers with {GRAPHQL_RESPONSE} or {JSON}."
             answer = _answer(request_error(message), JSON, 406)
         else:

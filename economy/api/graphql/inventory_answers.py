@@ -75,7 +75,10 @@ class InventoryOperation(NamedTuple):
             return await _executed(compiled, context, variables)
         try:
             number = reading_user_id(context.actor, self.user_id_in(variables))
-        except (EconomyError, LookupError):
+            form = self.form(variables)
+        except (EconomyError, LookupError, TypeError):  # nested too deep for orjson
+            return await _executed(compiled, context, variables)
+        if not compiled.accepts(variables):  # what does not run costs no turn
             return await _executed(compiled, context, variables)
         turn = context.limits.begin(Act.READ)  # in the round trip of the read
         result: ExecutionResult | None = None
@@ -85,7 +88,7 @@ class InventoryOperation(NamedTuple):
             result = await _executed(compiled, context, variables)
             return None if result.errors else orjson.dumps(formatted(result))
 
-        body = await inventories.answer_of(number, self.form(variables), make)
+        body = await inventories.answer_of(number, form, make)
         if result is not None and result.errors:
             return result
         if not turn.done():
