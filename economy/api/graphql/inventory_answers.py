@@ -39,12 +39,11 @@ class InventoryOperation(NamedTuple):
     def of(cls, operation: OperationDefinitionNode) -> "InventoryOperation | None":
         if operation.operation is not OperationType.QUERY:
             return None
-        [*selections] = operation.selection_set.selections
-        field = selections[0]
-        if len(selections) > 1 or not isinstance(field, FieldNode):
-            return None
-        if field.name.value != "inventory":
-            return None
+        match operation.selection_set.selections:
+            case [FieldNode() as field] if field.name.value == "inventory":
+                pass
+            case _:
+                return None
         assert operation.loc is not None  # it has been parsed
         text = f"{operation.loc.start} {operation.loc.source.body}"
         arguments = {argument.name.value: argument.value for argument in field.arguments or ()}
