@@ -60,15 +60,12 @@ class MemoryStore(Generic[Value]):
         return {key: value for key, (ends_at, value) in entries if ends_at > now}
 
     async def read_or_lease(self, keys: Sequence[Key]) -> tuple[dict[Key, Value], Lease]:
-        now = time.monotonic()
-        found: dict[Key, Value] = {}
-        leased: list[Key] = []
-        for key in keys:
-            entry = self._values.get(key)
-            if entry is not None and entry[0] > now:
-                found[key] = entry[1]
-            elif now >= self._leases.get(key, (0.0, ""))[0] + LEASE_TTL_SECONDS:
-                leased.append(key)
+        found, now = self.at_hand(keys), time.monotonic()
+        leased = [
+            key
+            for key in keys
+            if key not in found and now >= self._leases.get(key, (0.0, ""))[0] + LEASE_TTL_SECONDS
+        ]
         if not leased:
             return found, NO_LEASE
         lease = Lease(secrets.token_hex(8), leased)

@@ -49,7 +49,8 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
         PersistedOperations.of(settings)
     except InvalidManifest as error:
         raise click.ClickException(str(error)) from None
-    _fork_workers()
+    if settings.workers > 1 and sys.platform == "linux":
+        _fork_workers()
     # uvicorn shuts down first and then raises the signal again, which would look like a crash
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
@@ -70,9 +71,8 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 
 def _fork_workers() -> None:
     """uvicorn would start workers as new interpreters, which import for a second what is there."""
-    if sys.platform == "linux":
-        spare_the_collector()
-        vars(uvicorn._subprocess)["spawn"] = multiprocessing.get_context("fork")
+    spare_the_collector()
+    vars(uvicorn._subprocess)["spawn"] = multiprocessing.get_context("fork")
 
 
 @main.command()

@@ -11,7 +11,7 @@ import asyncpg
 from sqlalchemy import Connection, PoolProxiedConnection, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from economy.database_errors import translated
+from economy.database_errors import our_errors
 from economy.errors import CommitOutcomeUnknown, ConcurrencyConflict, ConnectionLost, Unavailable
 from economy.settings import Settings
 
@@ -145,14 +145,9 @@ class Database:
     @asynccontextmanager
     async def _session(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
         """A session whose errors are ours, behind a queue for connections."""
-        try:
+        with our_errors():
             async with self._connection_slot(), AsyncSession(engine, autoflush=False) as session:
                 yield session
-        except Exception as error:
-            ours = translated(error)
-            if ours is error:
-                raise
-            raise ours from error
 
     @asynccontextmanager
     async def _driver_unit_of_work(self) -> AsyncIterator[asyncpg.Connection]:
@@ -176,7 +171,7 @@ class Database:
     @asynccontextmanager
     async def _driver_connection(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection of asyncpg from SQLAlchemy's pool, whose errors are ours."""
-        try:
+        with our_errors():
             async with self._connection_slot():
                 pooled = await self._engine.raw_connection()
                 while _driver_of(pooled).is_closed():  # as after a restart of the server
@@ -190,11 +185,6 @@ class Database:
                         pooled.invalidate()
                     else:
                         pooled.close()
-        except Exception as error:
-            ours = translated(error)
-            if ours is error:
-                raise
-            raise ours from error
 
     @asynccontextmanager
     async def _connection_slot(self) -> AsyncIterator[None]:

@@ -1,6 +1,8 @@
 """Our errors for those of the database's drivers, told by SQLSTATE."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
@@ -17,7 +19,19 @@ READ_ONLY = "25006"  # a standby: the primary has moved
 SQLITE_CONFLICTS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def translated(error: Exception) -> Exception:
+@contextmanager
+def our_errors() -> Iterator[None]:
+    """What is raised within is raised as ours."""
+    try:
+        yield
+    except Exception as error:
+        ours = _translated(error)
+        if ours is error:
+            raise
+        raise ours from error
+
+
+def _translated(error: Exception) -> Exception:
     """Our error for a driver's, told by SQLSTATE; what is not of this kind comes back as it is."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     state = getattr(cause, "sqlstate", None) or ""

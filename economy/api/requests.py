@@ -4,9 +4,8 @@ import os
 import re
 import time
 from contextvars import ContextVar
-from typing import NamedTuple
+from functools import cache
 
-from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from economy.api.headers import header
@@ -20,18 +19,12 @@ _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
-class _Figures(NamedTuple):
-    """Of one kind of request. To find them by their labels takes longer than to count."""
-
-    requests: Counter
-    seconds: Histogram
-
-
 class RequestMiddleware:
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
-        self._metrics = metrics
-        self._figures: dict[tuple[str, str, int], _Figures] = {}
+        # to find a figure by its labels takes longer than to count
+        self._requests_of = cache(metrics.requests.labels)
+        self._seconds_of = cache(metrics.request_seconds.labels)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,14 +49,5 @@ class RequestMiddleware:
         finally:
             # the route's template: paths hold ids, and each would be a time series of its own
             route = getattr(scope.get("route"), "path", "other")
-            figures = self._figures_of(scope["method"], route, status)
-            figures.requests.inc()
-            figures.seconds.observe(time.perf_counter() - started_at)
-
-    def _figures_of(self, method: str, route: str, status: int) -> _Figures:
-        key = (method, route, status)
-        if key not in self._figures:
-            self._figures[key] = _Figures(
-                self._metrics.requests.labels(*key), self._metrics.request_seconds.labels(route)
-            )
-        return self._figures[key]
+            self._requests_of(scope["method"], route, status).inc()
+            self._seconds_of(route).observe(time.perf_counter() - started_at)

@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from copy import copy
 from dataclasses import dataclass
-
-from prometheus_client import Counter
+from functools import cache
 
 from economy.errors import EconomyError, LockNotGranted, Unavailable
 from economy.metrics import Metrics
@@ -58,7 +57,8 @@ class PostingQueue:
         self._lanes = lanes
         self._limit = limit
         self._metrics = metrics
-        self._counters: dict[tuple[str, str], Counter] = {}
+        # to find a counter by its labels takes longer than to count
+        self._counter_of = cache(metrics.operations.labels)
         self._waiting: dict[int, deque[_Waiting]] = {}  # by user; a running user's included
         self._ready: deque[int] = deque()  # users that wait and do not run
         self._held: set[int] = set()  # users whose rows were locked by others the last time
@@ -147,15 +147,8 @@ class PostingQueue:
         except Exception:  # a bug there must not keep back what has been committed
             logger.exception("a batch of %d is answered all the same", len(batch))
         for waiting, answer in zip(batch, answers, strict=True):
-            self._count(waiting.entry.operation.kind.value, _outcome(answer))
+            self._counter_of(waiting.entry.operation.kind.value, _outcome(answer)).inc()
             _settle(waiting, answer)
-
-    def _count(self, kind: str, outcome: str) -> None:
-        counter = self._counters.get((kind, outcome))
-        if counter is None:  # to find it by its labels takes longer than to count
-            counter = self._metrics.operations.labels(kind, outcome)
-            self._counters[kind, outcome] = counter
-        counter.inc()
 
     async def _post(self, batch: list[_Waiting], *, is_first_try: bool) -> list[Answer] | None:
         """None: it is answered in parts."""

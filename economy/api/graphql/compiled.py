@@ -49,11 +49,7 @@ def can_be_compiled(document: DocumentNode) -> bool:
 
 def fields_of(document: DocumentNode, operation: OperationDefinitionNode) -> int:
     """How many fields an operation selects, fragments included each time they are spread."""
-    fragments = {
-        one.name.value: one
-        for one in document.definitions
-        if isinstance(one, FragmentDefinitionNode)
-    }
+    fragments = _fragments_of(document)
     counted: dict[str, int] = {}
 
     def of_fragment(name: str) -> int:
@@ -77,6 +73,14 @@ def fields_of(document: DocumentNode, operation: OperationDefinitionNode) -> int
     return of_set(operation.selection_set)
 
 
+def _fragments_of(document: DocumentNode) -> dict[str, FragmentDefinitionNode]:
+    return {
+        one.name.value: one
+        for one in document.definitions
+        if isinstance(one, FragmentDefinitionNode)
+    }
+
+
 class CompiledOperation:
     """One operation of a valid document; executed any number of times, also at once."""
 
@@ -91,11 +95,7 @@ class CompiledOperation:
         self._schema = schema
         self._operation = operation
         self._hide_suggestions = hide_suggestions
-        self._definitions = {
-            one.name.value: one
-            for one in document.definitions
-            if isinstance(one, FragmentDefinitionNode)
-        }
+        self._definitions = _fragments_of(document)
         self._fragments = {
             name: FragmentDetails(definition) for name, definition in self._definitions.items()
         }

@@ -27,7 +27,7 @@ from economy.api.graphql.compiled_waiting import awaited
 Info = GraphQLResolveInfo[Any]
 RunField = Callable[[State, Any, Path | None], Any]
 RunFields = Callable[[State, Any, Path | None], Any]  # of a source: its dict, or an awaitable of it
-PLAIN = {str, int, bool, float, datetime, UUID}  # values of exactly these classes are values
+LEAVES = {str, int, bool, float, datetime, UUID}  # values of exactly these classes are values
 Complete = Callable[[State, Any, Info, Path], Any]
 
 
@@ -54,7 +54,7 @@ def reading(attribute: str, type_: GraphQLOutputType, finish: RunField) -> RunFi
             value = getattr(source, attribute)
             if value.__class__ is unchanged or (value is None and is_nullable):
                 return value
-            if value.__class__ in PLAIN or not _is_special(value):
+            if value.__class__ in LEAVES or not _is_special(value):
                 coerced = coerce(value)
                 if coerced is not None and coerced is not Undefined:
                     return coerced
