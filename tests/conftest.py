@@ -19,6 +19,7 @@ from economy.services import Services
 from economy.settings import Settings
 from tests.redis_client import emptied
 from tests.redis_database import empty_database
+from tests.rival import Rival, open_rival
 from tests.servers import (
     PostgresServer,
     RedisServer,
@@ -29,6 +30,7 @@ from tests.servers import (
     redis_server,
 )
 from tests.shop import Shop
+from tests.twins import Twins, open_twins, twin_settings
 from tests.world import World
 
 NUMBERS = itertools.count(1)
@@ -155,3 +157,15 @@ async def shop(app: FastAPI, client: httpx.AsyncClient) -> Shop:
 async def world(services: Services) -> World:
     """Two players, the sample catalogue, and actors to act as."""
     return await World.create(services)
+
+
+@pytest.fixture
+async def rival(postgres_url: str) -> AsyncIterator[Rival]:
+    async with open_rival(postgres_url) as rival:
+        yield rival
+
+
+@pytest.fixture
+async def twins(postgres_url: str, own_redis_url: str) -> AsyncIterator[Twins]:
+    async with open_twins(twin_settings(postgres_url, own_redis_url)) as twins:
+        yield twins

@@ -1,7 +1,7 @@
 """A transaction that somebody leaves open holds one user's row: that is no trouble of others."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import httpx
 import pytest
@@ -14,7 +14,7 @@ from economy.settings import Settings
 from tests.contention import assert_sound
 from tests.journal import journal_of, nothing_changes
 from tests.rest import assert_problem, open_shop, problem
-from tests.rival import Rival, open_rival
+from tests.rival import Rival
 from tests.world import SERVER, World
 
 LANES = 3
@@ -23,12 +23,6 @@ LOCK_TIMEOUT_MS = 300
 TOO_LONG_SECONDS = 60.0
 BUY = 'mutation { purchase(input: {productId: 1, idempotencyKey: "order-1"}) { __typename } }'
 CONFLICT = "Others were changing the same rows. Nothing was changed: try again."
-
-
-@pytest.fixture
-async def rival(postgres_url: str) -> AsyncIterator[Rival]:
-    async with open_rival(postgres_url) as rival:
-        yield rival
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Answers that are kept whole: byte for byte those that are made, for those alone who may read."""
 
-from collections.abc import AsyncIterator
 from itertools import permutations
 from typing import Any
 
@@ -13,18 +12,12 @@ from tests.graphql_answers import (
     PREMIUM,
 )
 from tests.sql_counter import recorded_sql
-from tests.twins import Twins, open_twins, twin_settings
+from tests.twins import Twins
 
 PLAIN = "{ inventory { quantity product { name } } }"
 OF = "query ($u: ID) { inventory(userId: $u) { quantity product { name price } } }"
 OF_TYPE = "query ($t: ProductType) { inventory(type: $t) { quantity product { id } } }"
 OF_BOTH = "query ($u: ID!, $t: ProductType) { inventory(type: $t, userId: $u) { id } }"
-
-
-@pytest.fixture
-async def twins(postgres_url: str, own_redis_url: str) -> AsyncIterator[Twins]:
-    async with open_twins(twin_settings(postgres_url, own_redis_url)) as twins:
-        yield twins
 
 
 BY_A_PLAYER: list[tuple[str, dict[str, Any]]] = [

@@ -1,26 +1,17 @@
 """What is refused though an answer is kept, and what is wrong each time that it is asked."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
-
-import pytest
 
 from economy.services.access import Scope
 from tests.graphql_answers import FORBIDDEN, UNAUTHENTICATED, extensions, invalid
 from tests.shop import Headers
-from tests.twins import Twins, open_twins, twin_settings
+from tests.twins import Twins
 from tests.world import SERVER
 
 OF = "query ($u: ID) { inventory(userId: $u) { quantity } }"
 LITERAL = '{ inventory(userId: "1") { quantity } }'
 OF_TYPE = "query ($t: ProductType!) { inventory(type: $t) { quantity } }"
-
-
-@pytest.fixture
-async def twins(postgres_url: str, own_redis_url: str) -> AsyncIterator[Twins]:
-    async with open_twins(twin_settings(postgres_url, own_redis_url)) as twins:
-        yield twins
 
 
 async def assert_refused(

@@ -28,12 +28,6 @@ CLAIM = "INSERT INTO claim (value, kind, user_id) VALUES ('r', 'external_referen
 
 
 @pytest.fixture
-async def rival(postgres_url: str) -> AsyncIterator[Rival]:
-    async with open_rival(postgres_url) as rival:
-        yield rival
-
-
-@pytest.fixture
 async def database(postgres_url: str) -> AsyncIterator[Database]:
     database = Database(Settings(database_url=postgres_url, database_pool_size=CONNECTIONS))
     yield database

@@ -14,15 +14,9 @@ from economy.settings import Settings
 from tests.conftest import migrate_url
 from tests.journal import error_of, journal_of, nothing_changes, told
 from tests.proxy import Break, Proxy, open_proxy
-from tests.rival import Rival, open_rival
+from tests.rival import Rival
 from tests.servers import PostgresServer, create_database, postgres_server
 from tests.world import SERVER, World
-
-
-@pytest.fixture
-async def rival(postgres_url: str) -> AsyncIterator[Rival]:
-    async with open_rival(postgres_url) as rival:
-        yield rival
 
 
 @asynccontextmanager

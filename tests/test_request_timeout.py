@@ -14,7 +14,7 @@ from tests.graphql_answers import extensions
 from tests.journal import journal_of, nothing_changes
 from tests.live import live_server
 from tests.rest import assert_problem, open_shop, problem
-from tests.rival import Rival, open_rival
+from tests.rival import Rival
 from tests.shop import Shop
 
 BUY = """mutation { purchase(input: {productId: 1, idempotencyKey: "order-1"}) {
@@ -36,12 +36,6 @@ async def shop(postgres_url: str) -> AsyncIterator[Shop]:
     async with open_shop(settings) as shop:
         await shop.world.credit(shop.world.anna, 300)
         yield shop
-
-
-@pytest.fixture
-async def rival(postgres_url: str) -> AsyncIterator[Rival]:
-    async with open_rival(postgres_url) as rival:
-        yield rival
 
 
 async def buy_over_rest(shop: Shop) -> httpx.Response:

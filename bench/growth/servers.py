@@ -1,12 +1,10 @@
 """The servers of this bench: as the suite's, but PostgreSQL counts what each statement costs it."""
 
 import contextlib
-import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bench.suite.servers import OPTIONS, Servers
-from tests.servers import own_postgres_server, own_redis_server
+from bench.suite.servers import OPTIONS, Servers, servers
 
 COUNTING = "postgres"  # the extension is asked from there, and what it is asked is not counted
 
@@ -47,11 +45,6 @@ def cost(servers: Servers, database: str) -> Cost:
 @contextlib.contextmanager
 def counting_servers() -> Iterator[Servers]:
     """Call it in the main thread: the servers die with the thread that started them."""
-    with own_postgres_server(is_durable=True) as postgres, own_redis_server() as valkey:
-        assert postgres.cluster is not None
-        both = Servers(postgres.cluster, valkey)
-        for name, value in GROWING.items():
-            both.fetch(COUNTING, f"ALTER SYSTEM SET {name} = '{value}'")
-        postgres.restart(signal.SIGINT)
+    with servers(GROWING) as both:
         both.execute(COUNTING, "CREATE EXTENSION pg_stat_statements")
         yield both

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,12 @@ class Servers:
 
 
 @contextlib.contextmanager
-def servers() -> Iterator[Servers]:
+def servers(options: Mapping[str, str] = OPTIONS) -> Iterator[Servers]:
     """Call it in the main thread: the servers die with the thread that started them."""
     with own_postgres_server(is_durable=True) as postgres, own_redis_server() as valkey:
         assert postgres.cluster is not None
         both = Servers(postgres.cluster, valkey)
-        for name, value in OPTIONS.items():
+        for name, value in options.items():
             both.fetch("postgres", f"ALTER SYSTEM SET {name} = '{value}'")
         postgres.restart(signal.SIGINT)
         yield both
