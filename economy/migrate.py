@@ -1,5 +1,7 @@
 """Brings the database to the newest schema, and tells whether it is there."""
 
+import asyncio
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -9,27 +11,48 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from economy.database import Database
+from economy.errors import LockNotGranted
+
+logger = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parent
 # in a wheel the migrations are part of the package; in a checkout they stand beside it
 _FOLDERS = (_PACKAGE / "_migrations", _PACKAGE.parent / "migrations")
 _ADVISORY_LOCK = 0x45434F4E  # any number that nobody else uses
+# A migration waits for a lock for seconds, as all who come behind it wait, too; then it lets them go
+# first.
+ATTEMPTS = 20
+PAUSE_SECONDS = 1.0
 
 
 async def migrate(database: Database, revision: str = "head") -> None:
     """Up to "head", or down to "base" or a revision. All in one transaction, or not at all.
 
     Several at once are safe: one works, the others wait and find nothing to do.
+    Raises LockNotGranted when somebody keeps a table locked all the time: nothing was changed.
     """
-    async with database.unit_of_work() as session:
-        connection = await session.connection()
-        await connection.run_sync(_migrate, revision)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            async with database.unit_of_work() as session:
+                connection = await session.connection()
+                await connection.run_sync(_migrate, revision)
+                return
+        except LockNotGranted:
+            if attempt == ATTEMPTS:
+                raise
+            logger.warning("a table is in use: tried again, %d of %d", attempt, ATTEMPTS)
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def is_migrated(database: Database) -> bool:
+    """Whether the schema is at least as new as this release.
+
+    One that this release does not know is that of a later one, which is being rolled out.
+    """
     async with database.snapshot() as session:
         connection = await session.connection()
-        return await connection.run_sync(_current_revision) == _newest_revision()
+        revision = await connection.run_sync(_current_revision)
+    return revision == _scripts().get_current_head() or _is_later(revision)
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
@@ -48,7 +71,8 @@ def _migrate(connection: Connection, revision: str) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
     config = alembic_config(connection)
     if revision == "head":
-        command.upgrade(config, revision)
+        if not _is_later(_current_revision(connection)):  # nothing to do for this release
+            command.upgrade(config, revision)
     else:
         command.downgrade(config, revision)
 
@@ -57,5 +81,10 @@ def _current_revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _newest_revision() -> str | None:
-    return ScriptDirectory.from_config(alembic_config()).get_current_head()
+def _is_later(revision: str | None) -> bool:
+    known = {script.revision for script in _scripts().walk_revisions()}
+    return revision is not None and revision not in known
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(alembic_config())

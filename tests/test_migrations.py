@@ -148,6 +148,40 @@ async def test_is_migrated(empty_url: str) -> None:
         assert await is_migrated(database) is False
 
 
+async def test_a_later_schema_is_left_alone(empty_url: str) -> None:
+    """While a later release is rolled out, and after it was rolled back."""
+    async with opened(empty_url) as database:
+        await migrate(database)
+        await execute(
+            empty_url,
+            "UPDATE alembic_version SET version_num = '2999_01_01_0000'",
+            "CREATE TABLE later (id INTEGER)",
+        )
+        before = await schema(empty_url)
+        assert await is_migrated(database) is True
+        await migrate(database)
+        assert await schema(empty_url) == before
+        assert await rows_of(empty_url, ALEMBIC) == {ALEMBIC: ["('2999_01_01_0000',)"]}
+
+
+async def test_a_migration_lets_others_go_first(
+    empty_postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It gives up its place in the queue for a lock, and comes back until it has got it."""
+    async with opened(empty_postgres_url) as database, opened(empty_postgres_url) as other:
+        await upgrade(database, BEFORE_LIFE)
+        before = await schema(empty_postgres_url)
+        async with other.unit_of_work() as session:
+            await session.execute(text("LOCK TABLE transaction IN ACCESS SHARE MODE"))
+            migrating = asyncio.create_task(migrate(database))
+            while "a table is in use: tried again, 1 of 20" not in caplog.messages:
+                await asyncio.sleep(0.05)
+            assert await schema(empty_postgres_url) == before
+            assert not migrating.done()
+        await migrating
+        assert await is_migrated(database)
+
+
 async def test_every_migration_bounds_its_wait_for_locks(empty_postgres_url: str) -> None:
     """Behind a migration that waits for a lock, every query on that table waits, too."""
     scripts = ScriptDirectory.from_config(alembic_config())
