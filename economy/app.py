@@ -24,6 +24,7 @@ from economy.api.rest.pages import add_pages
 from economy.api.tokens import PlayerTokens
 from economy.bootstrap import open_services
 from economy.database import Database
+from economy.draining import Draining
 from economy.errors import EconomyError
 from economy.garbage import spare_the_collector
 from economy.jobs import run_jobs
@@ -77,7 +78,7 @@ def create_app(settings: Settings | None = None) -> Application:
             is_own_process=is_own_process,
         ),
     )
-    app.graphql = RequestMiddleware(_graphql_endpoint(settings, tokens), metrics)
+    app.graphql = RequestMiddleware(_graphql_endpoint(settings, tokens, metrics), metrics)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     if settings.cors_origins:
         app.graphql = CORSMiddleware(app.graphql, **cors_options(settings))
@@ -112,10 +113,14 @@ async def _lifespan(
         app.state.services = services
         app.state.authenticator = Authenticator(tokens, services)
         app.state.metrics = metrics
-        if is_own_process:
-            spare_the_collector()
+        app.state.draining = draining = Draining(settings.drain_seconds)
         async with _jobs_running(services):
-            yield
+            if is_own_process:
+                spare_the_collector()
+                with draining.at_sigterm():
+                    yield
+            else:
+                yield
 
 
 @asynccontextmanager
@@ -135,7 +140,9 @@ async def _jobs_running(services: Services) -> AsyncIterator[None]:
         await asyncio.wait([jobs])
 
 
-def _graphql_endpoint(settings: Settings, tokens: PlayerTokens) -> GraphQLEndpoint:
+def _graphql_endpoint(
+    settings: Settings, tokens: PlayerTokens, metrics: Metrics
+) -> GraphQLEndpoint:
     async def demo_token(services: Services) -> str | None:
         """For GraphiQL in development: what is prefilled there can be pressed at once."""
         if settings.jwt_jwks is not None or not settings.is_development:
@@ -147,4 +154,4 @@ def _graphql_endpoint(settings: Settings, tokens: PlayerTokens) -> GraphQLEndpoi
         return None if user_id is None else tokens.issue(user_id)
 
     # graphql-core's own schema: it is executed directly
-    return GraphQLEndpoint(build_schema()._schema, settings, demo_token)
+    return GraphQLEndpoint(build_schema()._schema, settings, demo_token, metrics)

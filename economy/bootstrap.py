@@ -1,5 +1,7 @@
 """COMPOSITION ROOT: builds the services out of the settings; used by app, worker, cli and tests."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -24,6 +26,7 @@ from economy.services.analytics import AnalyticsService
 from economy.services.grant import GrantService
 from economy.services.inventory import InventoryService
 from economy.services.job import JobService
+from economy.services.measurement import MeasurementService
 from economy.services.posting import Posting
 from economy.services.posting_queue import PostingQueue
 from economy.services.product import ProductService
@@ -37,14 +40,17 @@ from economy.services.verification import VerificationService
 from economy.services.wallet import WalletService
 from economy.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 
 @asynccontextmanager
 async def open_services(
     settings: Settings, metrics: Metrics | None = None
 ) -> AsyncIterator[Services]:
-    """Everything that was accepted is answered before the connections close."""
+    """What was accepted is answered before the connections close, if that takes no longer than
+    `shutdown_seconds`."""
     metrics = metrics or Metrics()
-    database, redis = Database(settings), connect_redis(settings, metrics)
+    database, redis = Database(settings, metrics), connect_redis(settings, metrics)
     if redis is not None:
         await redis.watch()  # one that is down now makes no request wait
     in_process = MemoryStore[list[ProductRow]](CATALOGUE_IN_PROCESS_SECONDS)
@@ -68,7 +74,11 @@ async def open_services(
             metrics=metrics,
         )
     finally:
-        await queue.drain()
+        try:
+            async with asyncio.timeout(settings.shutdown_seconds):
+                await queue.drain()
+        except TimeoutError:
+            logger.error("the database does not answer: operations are left unanswered")
         if redis is not None:
             await redis.close()
         await database.close()
@@ -94,7 +104,8 @@ def _build(
     )
     top_ups = _top_up_service(settings, database, queue)
     wallet = WalletService(queue, max_top_up_amount=settings.max_top_up_amount)
-    verification = VerificationService(database, metrics)
+    verification = VerificationService(database)
+    measurement = MeasurementService(database, metrics)
     analytics = AnalyticsService(
         database, redis, ttl_seconds=settings.popular_products_ttl_seconds, metrics=metrics
     )
@@ -114,6 +125,7 @@ def _build(
         analytics=analytics,
         server_keys=server_keys,
         verification=verification,
+        measurement=measurement,
         seed=SeedService(database, users, products, wallet, server_keys),
         jobs=JobService(
             database,
@@ -121,6 +133,7 @@ def _build(
             analytics=analytics,
             top_ups=top_ups,
             verification=verification,
+            measurement=measurement,
             metrics=metrics,
         ),
     )

@@ -4,6 +4,9 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +21,7 @@ from economy.cli_keys import key_name, keys
 from economy.commands import open_database, open_migrated, patient, read_settings, run
 from economy.garbage import spare_the_collector
 from economy.logs import configure_logging
+from economy.metrics import share_between_processes
 from economy.migrate import migrate as migrate_database
 from economy.services.access import ALL_SCOPES, Scope, parse_id
 from economy.settings import PREFIX, Settings
@@ -25,7 +29,7 @@ from economy.settings import PREFIX, Settings
 if TYPE_CHECKING:
     from celery import Celery
 
-GRACEFUL_SHUTDOWN_SECONDS = 20
+WORKER_SILENCE_SECONDS = 20
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,13 +48,30 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
         if value is not None:
             os.environ[PREFIX + name] = str(value)
     settings = read_settings()
+    configure_logging(settings)
     run(_check(settings))
     try:
         PersistedOperations.of(settings)
     except InvalidManifest as error:
         raise click.ClickException(str(error)) from None
-    if settings.workers > 1 and sys.platform == "linux":
+    with _workers_prepared(settings):
+        _run_server(settings)
+
+
+@contextmanager
+def _workers_prepared(settings: Settings) -> Iterator[None]:
+    """What several processes share, until all have ended."""
+    if settings.workers == 1:
+        yield
+        return
+    if sys.platform == "linux":
         _fork_workers()
+    with TemporaryDirectory(prefix="economy-metrics-") as folder:
+        share_between_processes(folder)
+        yield
+
+
+def _run_server(settings: Settings) -> None:
     # uvicorn shuts down first and then raises the signal again, which would look like a crash
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
@@ -60,12 +81,13 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
         port=settings.port,
         workers=settings.workers,
         access_log=False,
+        log_config=None,
         log_level=settings.log_level.lower(),
         server_header=False,
         forwarded_allow_ips=settings.trusted_proxies,
-        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
         # a child that does not answer its parent for so long is replaced: busy is not dead
-        timeout_worker_healthcheck=GRACEFUL_SHUTDOWN_SECONDS,
+        timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
     )
 
 

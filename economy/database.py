@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from economy.database_errors import our_errors
 from economy.errors import CommitOutcomeUnknown, ConcurrencyConflict, ConnectionLost, Unavailable
+from economy.metrics import Metrics
 from economy.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ SNAPSHOT_OPTIONS: dict[str, dict[str, Any]] = {
 class Database:
     """One connection pool. Built by bootstrap, closed by whoever opened it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
         self.dialect = "sqlite" if settings.is_sqlite else "postgresql"
         self._engine = create_async_engine(
             settings.database_url,
@@ -49,6 +50,9 @@ class Database:
             connect_args=_connect_arguments(settings),
         )
         self._slots = asyncio.Semaphore(settings.database_pool_size)
+        metrics = metrics or Metrics()  # that nobody reads
+        self._in_use = metrics.connections_in_use
+        metrics.connections_limit.inc(settings.database_pool_size)
         self._pool_timeout_seconds = settings.database_pool_timeout_seconds
         # a read is one statement: no BEGIN and ROLLBACK around it
         self._read_engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -194,9 +198,11 @@ class Database:
                 await self._slots.acquire()
         except TimeoutError:
             raise Unavailable from None
+        self._in_use.inc()
         try:
             yield
         finally:
+            self._in_use.dec()
             self._slots.release()
 
 

@@ -18,6 +18,7 @@ class Job(StrEnum):
     COUNT_PURCHASES = "count_purchases"  # hourly, behind the hour that is over
     DELETE_EXPIRED = "delete_expired"  # daily
     EXPIRE_TOP_UPS = "expire_top_ups"  # those that have been pending for too long
+    MEASURE_CIRCULATION = "measure_circulation"  # hourly
     VERIFY = "verify"  # daily: every invariant, as `economy verify` does
 
 

@@ -19,8 +19,8 @@ _PACKAGE = Path(__file__).parent
 # in a wheel the migrations are part of the package; in a checkout they stand beside it
 _FOLDERS = (_PACKAGE / "_migrations", _PACKAGE.parent / "migrations")
 _ADVISORY_LOCK = 0x45434F4E  # any number that nobody else uses
-# A migration waits for a lock for seconds, as all who come behind it wait, too; then it lets them go
-# first.
+# A migration waits for a lock for seconds only, as all who come behind it wait, too. Then it lets
+# them go first, and tries again.
 ATTEMPTS = 20
 PAUSE_SECONDS = 1.0
 

@@ -34,6 +34,11 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class LogFormat(StrEnum):
+    LINE = "line"
+    JSON = "json"
+
+
 class Introspection(StrEnum):
     """Who may ask a GraphQL schema about itself."""
 
@@ -62,13 +67,30 @@ class Settings(BaseSettings):
     environment: Annotated[
         Environment, Field(description="development | production; production refuses unsafe values")
     ] = Environment.DEVELOPMENT
-    log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+    log_level: Annotated[
+        str,
+        Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG | INFO | WARNING | ERROR"),
+    ] = "INFO"
+    log_format: Annotated[
+        LogFormat | None, Field(description="line | json; by default json in production")
+    ] = None
 
     host: Annotated[str, Field(description="address that `economy serve` listens on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     request_timeout_seconds: Annotated[
         float, Field(gt=0, le=600, description="after which a request is answered with 503")
     ] = 30.0
+    drain_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=600,
+            description="after SIGTERM: readiness says no, everything is still answered",
+        ),
+    ] = 0.0
+    shutdown_seconds: Annotated[
+        int, Field(ge=1, le=600, description="after that: the most that open requests may take")
+    ] = 20
     cors_origins: Annotated[
         str,
         Field(description="origins whose pages may call, by commas, such as https://game.example"),
@@ -260,6 +282,11 @@ class Settings(BaseSettings):
     @property
     def has_graphiql(self) -> bool:
         return self.is_development if self.graphiql is None else self.graphiql
+
+    @property
+    def logs_json(self) -> bool:
+        by_default = LogFormat.LINE if self.is_development else LogFormat.JSON
+        return (self.log_format or by_default) is LogFormat.JSON
 
     @property
     def is_development(self) -> bool:

@@ -122,7 +122,8 @@ async def test_a_client_that_leaves_is_no_fault_of_ours(
     await writer.drain()
     writer.close()
     await writer.wait_closed()
-    counted = 'economy_http_requests_total{method="POST",route="/graphql",status="400"} 1.0'
+    labels = 'method="POST",route="/graphql",operation="graphql",status="400"'
+    counted = f"economy_http_requests_total{{{labels}}} 1.0"
     while counted not in (await client.get("/metrics")).text:  # noqa: ASYNC110 - nor has this
         await asyncio.sleep(0.01)
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -14,7 +14,6 @@ from sqlalchemy import text
 from economy.bootstrap import open_services
 from economy.database import Database
 from economy.errors import Decline
-from economy.metrics import Metrics
 from economy.models import metadata
 from economy.models.user import UserRow
 from economy.services.verification import VerificationService
@@ -142,7 +141,7 @@ async def test_finds_what_breaks_it(stripped: Stripped, breakage: Breakage) -> N
     statements = [in_dialect(database, statement) for statement in breakage.statements]
     await execute(database, *statements, *stripped.restore_triggers)
     # so few that the users stand in several pages
-    findings = await VerificationService(database, Metrics(), events_at_once=12).verify()
+    findings = await VerificationService(database, events_at_once=12).verify()
     await database.close()
     found = {finding.name: finding.broken_rows for finding in findings if finding.broken_rows}
     rows = found[breakage.invariant]

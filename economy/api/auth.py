@@ -4,6 +4,7 @@ from starlette.types import Scope
 
 from economy.api.headers import header
 from economy.api.limits import note_failed_authentication
+from economy.api.requests import note_actor
 from economy.api.tokens import PlayerTokens
 from economy.errors import Unauthenticated
 from economy.services import Services
@@ -19,10 +20,13 @@ class Authenticator:
         """None: anonymous. A bad credential is never taken for none: Unauthenticated, or
         RateLimited after too many of them."""
         try:
-            return await self._actor_of(scope)
+            actor = await self._actor_of(scope)
         except Unauthenticated:
             await note_failed_authentication(self._services, scope)
             raise
+        if actor is not None:
+            note_actor(actor.name)
+        return actor
 
     async def _actor_of(self, scope: Scope) -> Actor | None:
         authorization, key = header(scope, b"authorization"), header(scope, b"x-api-key")

@@ -17,12 +17,13 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """`degraded`: everything is answered, but without the cache.
+    """`degraded`: everything is answered, but without the cache. `draining`: everything is
+    answered, and the server is about to end.
 
     `ledger` is what the last verification has found.
     """
 
-    status: Literal["ok", "degraded", "unavailable"]
+    status: Literal["ok", "degraded", "draining", "unavailable"]
     database: Literal["ok", "unavailable"]
     cache: Literal["ok", "unavailable"]
     ledger: Literal["sound", "broken", "not verified"]
@@ -39,7 +40,7 @@ async def live() -> Live:
     responses={
         503: {
             "model": Ready,
-            "description": "The database is out of reach, or (if so "
+            "description": "The database is out of reach, the server is about to end, or (if so "
             "configured) the ledger is broken.",
         }
     },
@@ -50,11 +51,16 @@ async def ready(request: Request, response: Response) -> Ready:
     is_cache_healthy = await services.is_cache_healthy()
     ledger = await _ledger(services) if is_database_healthy else "not verified"
     is_refused = ledger == "broken" and services.settings.ready_needs_sound_ledger
-    is_ready = is_database_healthy and not is_refused
-    response.status_code = 200 if is_ready else 503
-    status: Literal["ok", "degraded"] = "ok" if is_cache_healthy else "degraded"
+    status: Literal["ok", "degraded", "draining", "unavailable"]
+    if not is_database_healthy or is_refused:
+        status = "unavailable"
+    elif request.app.state.draining.is_under_way:
+        status = "draining"
+    else:
+        status = "ok" if is_cache_healthy else "degraded"
+    response.status_code = 200 if status in ("ok", "degraded") else 503
     return Ready(
-        status=status if is_ready else "unavailable",
+        status=status,
         database="ok" if is_database_healthy else "unavailable",
         cache="ok" if is_cache_healthy else "unavailable",
         ledger=ledger,
@@ -73,9 +79,12 @@ async def _ledger(services: Services) -> Literal["sound", "broken", "not verifie
 
 @router.get(
     "/metrics",
-    summary="Prometheus metrics of this process",
+    name="metrics",
+    summary="Prometheus metrics of all processes of this server",
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}}},
 )
 async def read_metrics(request: Request) -> Response:
+    services: Services = request.app.state.services
+    await services.measurement.refresh()
     return Response(request.app.state.metrics.text(), media_type=metrics.CONTENT_TYPE)

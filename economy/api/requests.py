@@ -4,6 +4,7 @@ import os
 import re
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,10 +14,43 @@ from economy.api.limits import headers_of
 from economy.metrics import Metrics
 
 HEADER = b"x-request-id"
+OTHER = "other"  # than what there are routes for
 # A caller's own id goes into the log: nothing there may break a line or be long.
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+@dataclass(slots=True)
+class Asked:
+    """What is known of a request so far; log lines and figures carry it."""
+
+    request_id: str
+    actor: str | None = None  # who asks, once the credential is read
+    operation: str | None = None  # the root field of GraphQL, also of the REST alias
+
+
+_asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
+
+
+def asked() -> Asked | None:
+    """None: no request is under way, as at start or in a periodic job."""
+    return _asked.get()
+
+
+def note_actor(name: str) -> None:
+    request = _asked.get()
+    if request is not None:
+        request.actor = name
+
+
+def note_operation(name: str) -> None:
+    request = _asked.get()
+    if request is not None:
+        request.operation = name
+
+
+def request_id() -> str:
+    found = _asked.get()
+    return "-" if found is None else found.request_id
 
 
 class RequestMiddleware:
@@ -32,7 +66,8 @@ class RequestMiddleware:
             return
         given = header(scope, HEADER)
         id_ = given if given and _ACCEPTABLE.fullmatch(given) else os.urandom(16).hex()
-        request_id.set(id_)
+        asked = Asked(id_)
+        _asked.set(asked)
         status = 500
 
         async def send_with_id(message: Message) -> None:
@@ -48,6 +83,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send_with_id)
         finally:
             # the route's template: paths hold ids, and each would be a time series of its own
-            route = getattr(scope.get("route"), "path", "other")
-            self._requests_of(scope["method"], route, status).inc()
-            self._seconds_of(route).observe(time.perf_counter() - started_at)
+            route = getattr(scope.get("route"), "path", OTHER)
+            operation = asked.operation or getattr(scope.get("route"), "name", OTHER)
+            self._requests_of(scope["method"], route, operation, status).inc()
+            self._seconds_of(route, operation).observe(time.perf_counter() - started_at)

@@ -10,6 +10,7 @@ from sqlmodel import SQLModel
 
 from economy.models import (
     analytics,
+    circulation,
     claim,
     inventory,
     job,
@@ -22,6 +23,7 @@ from economy.models import (
 
 __all__ = [
     "analytics",
+    "circulation",
     "claim",
     "inventory",
     "job",

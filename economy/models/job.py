@@ -1,4 +1,4 @@
-"""Periodic jobs: up to which moment each has done its work."""
+"""Periodic jobs: up to which moment each has done its work, and when it last ended well."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -17,8 +17,11 @@ class JobProgress(SQLModel, table=True):
 
     job: str = Field(sa_column=Column(String(64), nullable=False))
     done_until: datetime = Field(sa_column=Column(Instant, nullable=False))
+    # with or without anything to do
+    succeeded_at: datetime | None = Field(sa_column=Column(Instant, nullable=True), default=None)
 
 
 class JobProgressRow(NamedTuple):
     job: str
     done_until: datetime
+    succeeded_at: datetime | None

@@ -28,3 +28,17 @@ async def job_done_until_for_update(session: AsyncSession, job: str) -> datetime
 
 async def set_job_done_until(session: AsyncSession, job: str, done_until: datetime) -> None:
     await session.execute(update(_TABLE).where(_TABLE.c.job == job).values(done_until=done_until))
+
+
+async def set_job_succeeded_at(session: AsyncSession, job: str, succeeded_at: datetime) -> None:
+    await session.execute(insert_or_skip(session, JobProgress).values(job=job, done_until=NEVER))
+    await session.execute(
+        update(_TABLE).where(_TABLE.c.job == job).values(succeeded_at=succeeded_at)
+    )
+
+
+async def jobs_succeeded_at(session: AsyncSession) -> dict[str, datetime]:
+    """Of those that have ended well at all."""
+    statement = select(_TABLE.c.job, _TABLE.c.succeeded_at)
+    rows = await session.execute(statement.where(_TABLE.c.succeeded_at.is_not(None)))
+    return dict(row._tuple() for row in rows)

@@ -9,6 +9,7 @@ from economy.services.analytics import AnalyticsService
 from economy.services.grant import GrantService
 from economy.services.inventory import InventoryService
 from economy.services.job import JobService
+from economy.services.measurement import MeasurementService
 from economy.services.product import ProductService
 from economy.services.purchase import PurchaseService
 from economy.services.reversal import ReversalService
@@ -38,6 +39,7 @@ class Services:
     analytics: AnalyticsService
     server_keys: ServerKeyService
     verification: VerificationService
+    measurement: MeasurementService
     seed: SeedService
     jobs: JobService
 

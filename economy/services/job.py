@@ -10,8 +10,13 @@ from economy.database import Database
 from economy.jobs import Job
 from economy.metrics import Metrics
 from economy.redis_client import RedisUnavailable
-from economy.repositories.job import job_done_until_for_update, set_job_done_until
+from economy.repositories.job import (
+    job_done_until_for_update,
+    set_job_done_until,
+    set_job_succeeded_at,
+)
 from economy.services.analytics import AnalyticsService
+from economy.services.measurement import MeasurementService
 from economy.services.top_up import TopUpService
 from economy.services.verification import VerificationService
 
@@ -25,6 +30,7 @@ class JobService:
         analytics: AnalyticsService,
         top_ups: TopUpService,
         verification: VerificationService,
+        measurement: MeasurementService,
         metrics: Metrics,
     ) -> None:
         self._database = database
@@ -32,6 +38,7 @@ class JobService:
         self._analytics = analytics
         self._top_ups = top_ups
         self._verification = verification
+        self._measurement = measurement
         self._runs = metrics.job_runs
 
     async def run(self, job: Job) -> bool:
@@ -44,6 +51,8 @@ class JobService:
         except BaseException:
             self._runs.labels(job.value, "failed").inc()
             raise
+        async with self._database.unit_of_work() as session:
+            await set_job_succeeded_at(session, job, datetime.now(UTC))
         self._runs.labels(job.value, "done" if has_run else "idle").inc()
         return has_run
 
@@ -57,24 +66,23 @@ class JobService:
                 return await self._delete_expired()
             case Job.EXPIRE_TOP_UPS:
                 return await self._top_ups.expire()
+            case Job.MEASURE_CIRCULATION:
+                return await self._once(job, _this_hour(), self._measurement.measure_circulation)
             case Job.VERIFY:
-                return await self._verify()
+                return await self._once(job, _today(), self._verification.verify_and_record)
 
     async def _reset_inventory_cache(self) -> bool:
         try:
-            return await self._once_a_day(
-                Job.RESET_INVENTORY_CACHE, self._inventories.start_generation
+            return await self._once(
+                Job.RESET_INVENTORY_CACHE, _today(), self._inventories.start_generation
             )
         except RedisUnavailable:
             return False
 
-    async def _verify(self) -> bool:
-        return await self._once_a_day(Job.VERIFY, self._verification.verify_and_record)
-
-    async def _once_a_day(self, job: Job, do: Callable[[], Awaitable[object]]) -> bool:
+    async def _once(self, job: Job, period: datetime, do: Callable[[], Awaitable[object]]) -> bool:
         """What a unit of work is too short for: claimed before, and given back on failure."""
         async with self._database.unit_of_work() as session:
-            done_until = await _claim_today(session, job)
+            done_until = await _claim(session, job, period)
         if done_until is None:
             return False
         try:
@@ -87,17 +95,24 @@ class JobService:
 
     async def _delete_expired(self) -> bool:
         async with self._database.unit_of_work() as session:
-            if await _claim_today(session, Job.DELETE_EXPIRED) is None:
+            if await _claim(session, Job.DELETE_EXPIRED, _today()) is None:
                 return False
             await self._analytics.delete_expired(session)
         return True
 
 
-async def _claim_today(session: AsyncSession, job: Job) -> datetime | None:
-    """Up to when it had been done before. None: today's is done already."""
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+async def _claim(session: AsyncSession, job: Job, period: datetime) -> datetime | None:
+    """Up to when it had been done before. None: that period's is done already."""
     done_until = await job_done_until_for_update(session, job)
-    if done_until >= today:
+    if done_until >= period:
         return None
-    await set_job_done_until(session, job, today)
+    await set_job_done_until(session, job, period)
     return done_until
+
+
+def _today() -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _this_hour() -> datetime:
+    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)

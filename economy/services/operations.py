@@ -29,7 +29,7 @@ from economy.errors import (
 )
 from economy.models.inventory import HOLDING_LIMIT, InventoryRow
 from economy.models.product import ProductRow
-from economy.models.transaction import TransactionKind, TransactionRow
+from economy.models.transaction import TransactionKind, TransactionRow, TransactionStatus
 from economy.models.user import BALANCE_LIMIT, UserRow
 
 
@@ -170,6 +170,14 @@ class Booking(NamedTuple):
     item: InventoryRow | None
     product: ProductRow | None
     replayed: bool
+
+
+def coins_moved(row: TransactionRow) -> int:
+    """To the user, or, below 0, from it. As the view `ledger_entry` says."""
+    if row.status != TransactionStatus.COMPLETED:
+        return 0
+    is_of_purchase = row.kind == TransactionKind.REVERSAL and row.product_id is not None
+    return row.amount if row.kind == TransactionKind.TOP_UP or is_of_purchase else -row.amount
 
 
 # Every decline can be told again from the columns of its journal row.

@@ -15,7 +15,7 @@ from functools import cache
 
 from economy.errors import EconomyError, LockNotGranted, Unavailable
 from economy.metrics import Metrics
-from economy.services.operations import Booking, Operation, reference_of
+from economy.services.operations import Booking, Operation, coins_moved, reference_of
 from economy.services.posting import Posting
 from economy.services.settlement import Answer, Entry
 
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 class _Waiting:
     entry: Entry
     answer: asyncio.Future[Booking]
+    since: float  # by the loop's clock
 
     @property
     def user_id(self) -> int:
@@ -59,6 +60,8 @@ class PostingQueue:
         self._metrics = metrics
         # to find a counter by its labels takes longer than to count
         self._counter_of = cache(metrics.operations.labels)
+        self._minted_of = cache(metrics.coins_minted.labels)
+        self._spent_of = cache(metrics.coins_spent.labels)
         self._waiting: dict[int, deque[_Waiting]] = {}  # by user; a running user's included
         self._ready: deque[int] = deque()  # users that wait and do not run
         self._held: set[int] = set()  # users whose rows were locked by others the last time
@@ -75,8 +78,9 @@ class PostingQueue:
         if self._length >= self._limit:
             raise Unavailable
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(Entry.of(operation), loop.create_future())
+        waiting = _Waiting(Entry.of(operation), loop.create_future(), loop.time())
         self._length += 1
+        self._metrics.queue_length.set(self._length)
         if operation.user_id not in self._waiting:
             self._waiting[operation.user_id] = deque()
             self._make_ready(operation.user_id)
@@ -122,6 +126,10 @@ class PostingQueue:
                     references.add(reference)
                 batch.append(mine.popleft())
         self._length -= len(batch)
+        self._metrics.queue_length.set(self._length)
+        now = asyncio.get_running_loop().time()
+        for waiting in batch:
+            self._metrics.queue_seconds.observe(now - waiting.since)
         return users, batch
 
     async def _run(self, users: list[int], batch: list[_Waiting]) -> None:
@@ -147,8 +155,17 @@ class PostingQueue:
         except Exception:  # a bug there must not keep back what has been committed
             logger.exception("a batch of %d is answered all the same", len(batch))
         for waiting, answer in zip(batch, answers, strict=True):
-            self._counter_of(waiting.entry.operation.kind.value, _outcome(answer)).inc()
+            self._count(waiting.entry.operation.kind.value, answer)
             _settle(waiting, answer)
+
+    def _count(self, kind: str, answer: Answer) -> None:
+        self._counter_of(kind, _outcome(answer)).inc()
+        if isinstance(answer, Booking) and not answer.replayed:
+            coins = coins_moved(answer.transaction)
+            if coins > 0:
+                self._minted_of(answer.transaction.kind).inc(coins)
+            elif coins < 0:
+                self._spent_of(answer.transaction.kind).inc(-coins)
 
     async def _post(self, batch: list[_Waiting], *, is_first_try: bool) -> list[Answer] | None:
         """None: it is answered in parts."""

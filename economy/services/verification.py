@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.database import Database
-from economy.metrics import Metrics
 from economy.models.transaction import TransactionRow
 from economy.models.user import NO_HISTORY
 from economy.models.verification import VerificationRow
@@ -59,11 +58,8 @@ class Finding:
 class VerificationService:
     """For operators and jobs, so nobody is asked for a right."""
 
-    def __init__(
-        self, database: Database, metrics: Metrics, *, events_at_once: int = EVENTS_AT_ONCE
-    ) -> None:
+    def __init__(self, database: Database, *, events_at_once: int = EVENTS_AT_ONCE) -> None:
         self._database = database
-        self._metrics = metrics
         self._events_at_once = events_at_once
 
     async def verify(
@@ -95,11 +91,7 @@ class VerificationService:
 
     async def newest(self) -> VerificationRow | None:
         """What the last recorded one has found. None: there was none yet."""
-        row = await self._database.read(newest_verification)
-        if row is not None:
-            self._metrics.broken_invariants.set(row.broken_invariants)
-            self._metrics.verified_at.set(row.finished_at.timestamp())
-        return row
+        return await self._database.read(newest_verification)
 
 
 class _Examination:

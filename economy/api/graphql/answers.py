@@ -58,5 +58,5 @@ def _formatted_error(error: GraphQLError) -> dict[str, Any]:
 
 def _masked() -> dict[str, Any]:
     """The error itself is in the log, under that id: its words may give away too much."""
-    extensions = {"code": INTERNAL_ERROR, "requestId": request_id.get()}
+    extensions = {"code": INTERNAL_ERROR, "requestId": request_id()}
     return {"message": "Something went wrong on our side.", "extensions": extensions}

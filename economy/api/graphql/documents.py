@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from graphql import (
     DocumentNode,
+    FieldNode,
     GraphQLError,
     GraphQLSchema,
+    NameNode,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     parse,
@@ -20,6 +22,7 @@ from economy.api.graphql.compiled import CompiledOperation, can_be_compiled, fie
 from economy.api.graphql.cost import excess_of
 from economy.api.graphql.inventory_answers import InventoryOperation
 
+SEVERAL = "several"  # root fields: their combinations are without number
 MAX_TOKENS = 1_000
 MAX_ERRORS = 10
 MOST_DOCUMENTS = 250  # the longest take 0.4 MB each, and anybody may send them
@@ -42,6 +45,14 @@ class Parsed:
     is_known: bool = False  # it has come before
     plans: dict[int, Plan | None] = field(default_factory=dict)  # by place
     compiled_fields: int = 0
+    names: dict[int, str] = field(default_factory=dict)  # by place
+
+    def name_of(self, operation: OperationDefinitionNode) -> str:
+        """Of an operation of this document, which is valid: its root field, from the schema."""
+        place = place_of(operation)
+        if place not in self.names:
+            self.names[place] = _name_of(operation)
+        return self.names[place]
 
 
 class Documents:
@@ -75,7 +86,7 @@ class Documents:
         """None: it is to be interpreted, as it came for the first time or cannot be compiled."""
         if not parsed.is_known or parsed.document is None:
             return None
-        place = operation.loc.start if operation.loc else 0
+        place = place_of(operation)
         if place not in parsed.plans:
             parsed.plans[place] = self._compile(parsed, parsed.document, operation)
         return parsed.plans[place]
@@ -125,3 +136,14 @@ class Documents:
         except (RecursionError, ValueError):  # nested too deep; a number of thousands of digits
             return Parsed(None, [GraphQLError("The document is too complex.")])
         return Parsed(document, errors)
+
+
+def place_of(operation: OperationDefinitionNode) -> int:
+    return operation.loc.start if operation.loc else 0
+
+
+def _name_of(operation: OperationDefinitionNode) -> str:
+    match operation.selection_set.selections:
+        case [FieldNode(name=NameNode(value=name))]:
+            return name
+    return SEVERAL

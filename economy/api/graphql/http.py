@@ -36,7 +36,9 @@ from economy.api.graphql.persisted import PersistedOperations, UnknownOperation
 from economy.api.headers import Pairs, joined_header, pairs
 from economy.api.limits import RequestLimits
 from economy.api.refusals import headers_of_refusal
+from economy.api.requests import asked, note_operation
 from economy.errors import EconomyError, RateLimited, Unavailable
+from economy.metrics import Metrics
 from economy.services import Services
 from economy.services.access import Actor
 from economy.settings import Introspection, Settings
@@ -63,16 +65,18 @@ class Answer(NamedTuple):
 class GraphQLEndpoint:
     """Built before the services are open: they are found on the application's state."""
 
-    path = "/graphql"
+    path, name = "/graphql", "graphql"
 
     def __init__(
         self,
         schema: GraphQLSchema,
         settings: Settings,
         demo_token: Callable[[Services], Awaitable[str | None]],
+        metrics: Metrics,
     ) -> None:
         """Raises InvalidManifest."""
         self._schema = schema
+        self._errors = metrics.graphql_errors
         self._settings = settings
         self._documents, self._documents_with_introspection = (
             Documents(
@@ -86,19 +90,19 @@ class GraphQLEndpoint:
         self._demo_token = demo_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["route"] = self  # its path names it in the metrics, as FastAPI does for its own
+        scope["route"] = self  # path and name tell it in the metrics, as FastAPI does for its own
         accept = joined_header(scope, b"accept")
         if self._settings.has_graphiql and scope["method"] == "GET" and wants_page(accept):
             try:
                 page = graphiql_response(await self._demo_token(scope["app"].state.services))
             except Exception as error:
-                answer = _answer(internal_error(error), JSON, 500)
+                answer = self._answer(internal_error(error), JSON, 500)
             else:
                 await page(scope, receive, send)
                 return
         elif (media := response_type(accept)) is None:
             message = f"This answers with {GRAPHQL_RESPONSE} or {JSON}."
-            answer = _answer(request_error(message), JSON, 406)
+            answer = self._answer(request_error(message), JSON, 406)
         else:
             answer = await self._answer_to(scope, receive, media)
         start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
@@ -115,14 +119,14 @@ class GraphQLEndpoint:
                 context = Context(services, actor, RequestLimits(scope, services, actor))
                 return await self._execute(parameters, context, media)
         except BadRequest as error:
-            return _answer(request_error(error.message), media, error.status, error.headers)
+            return self._answer(request_error(error.message), media, error.status, error.headers)
         except (EconomyError, TimeoutError) as error:
             refused = error if isinstance(error, EconomyError) else Unavailable()
-            return _answer(
+            return self._answer(
                 refusal(refused), media, _status_of(refused), headers_of_refusal(refused)
             )
         except Exception as error:
-            return _answer(internal_error(error), media, 500)
+            return self._answer(internal_error(error), media, 500)
 
     async def _execute(self, parameters: Parameters, context: Context, media: str) -> Answer:
         # clients that ask for plain JSON look for errors in the body, not in the status
@@ -130,23 +134,28 @@ class GraphQLEndpoint:
         try:
             query = self._persisted.document_of(parameters.query, parameters.sha256)
         except UnknownOperation as error:
-            return _answer(request_error(error.message, error.code), media, refused)
+            return self._answer(request_error(error.message, error.code), media, refused)
         documents = self._documents_for(context.actor)
         parsed = documents.parsed(query)
         document = parsed.document
         if document is None or parsed.errors:
-            return _answer(formatted(ExecutionResult(None, list(parsed.errors))), media, refused)
+            return self._answer(
+                formatted(ExecutionResult(None, list(parsed.errors))), media, refused
+            )
         operation = get_operation_ast(document, parameters.operation_name)
         if operation is None:
             message = "Name the operation to run: `operationName` must be one of the document's."
-            return _answer(request_error(message, INVALID_DOCUMENT), media, refused)
+            return self._answer(request_error(message, INVALID_DOCUMENT), media, refused)
+        note_operation(parsed.name_of(operation))
         if parameters.is_get and operation.operation is not OperationType.QUERY:
-            return _answer(request_error("Only queries by GET."), media, 405, {"Allow": "POST"})
+            return self._answer(
+                request_error("Only queries by GET."), media, 405, {"Allow": "POST"}
+            )
         plan = documents.plan(parsed, operation)
         result = await self._run(plan, document, parameters, context)
         if isinstance(result, bytes):
             return _answered(result, media, 200)
-        return _answer(formatted(result), media, refused if result.data is None else 200)
+        return self._answer(formatted(result), media, refused if result.data is None else 200)
 
     async def _run(
         self, plan: Plan | None, document: DocumentNode, parameters: Parameters, context: Context
@@ -167,6 +176,15 @@ class GraphQLEndpoint:
             result = plan.compiled.execute(context, parameters.variables)
         return await result if isawaitable(result) else result
 
+    def _answer(
+        self, body: dict[str, Any], media: str, status: int, headers: dict[str, str] | None = None
+    ) -> Answer:
+        request = asked()
+        operation = (request and request.operation) or self.name
+        for error in body.get("errors", ()):
+            self._errors.labels(operation, error["extensions"]["code"]).inc()
+        return _answered(orjson.dumps(body), media, status, headers)
+
     def _documents_for(self, actor: Actor | None) -> Documents:
         match self._settings.introspection_for:
             case Introspection.EVERYBODY:
@@ -181,12 +199,6 @@ def _status_of(error: EconomyError) -> int:
     if isinstance(error, RateLimited):
         return 429
     return 503 if error.retryable else 401
-
-
-def _answer(
-    body: dict[str, Any], media: str, status: int, headers: dict[str, str] | None = None
-) -> Answer:
-    return _answered(orjson.dumps(body), media, status, headers)
 
 
 def _answered(

@@ -25,7 +25,10 @@ class PopularProducts(BaseModel):
 
 
 @router.get(
-    "/analytics/popular-products", summary="What sells best", responses=problems(INVALID_LIMIT)
+    "/analytics/popular-products",
+    name="popularProducts",
+    summary="What sells best",
+    responses=problems(INVALID_LIMIT),
 )
 async def popular_products(
     services: CurrentServices,

@@ -152,7 +152,7 @@ async def _on_http_exception(_request: Request, error: Exception) -> JSONRespons
 async def _on_bug(_request: Request, error: Exception) -> JSONResponse:
     response = masked(error)
     # this is outside of what adds it to the others
-    response.headers[HEADER.decode()] = request_id.get()
+    response.headers[HEADER.decode()] = request_id()
     return response
 
 
@@ -164,7 +164,7 @@ def masked(error: Exception) -> JSONResponse:
             500,
             INTERNAL_ERROR,
             "Something went wrong on our side.",
-            request_id=request_id.get(),
+            request_id=request_id(),
         )
     )
 

@@ -29,6 +29,7 @@ class UseBody(Body):
 
 @router.get(
     "/users/{user_id}/inventory",
+    name="inventory",
     summary="What a user holds",
     responses=documented.problems(
         documented.FORBIDDEN, documented.USER_NOT_FOUND, documented.INVALID_TYPE
@@ -49,6 +50,7 @@ async def read_inventory(
 
 @router.post(
     "/products/{product_id}/use",
+    name="useItem",
     summary="Use up items",
     responses=documented.problems(
         documented.FORBIDDEN,

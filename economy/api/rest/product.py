@@ -52,7 +52,7 @@ class ProductPage(BaseModel):
     next: str | None = Field(description="Give it as `after` to go on; null at the end")
 
 
-@router.get("/products", summary="The catalogue", responses=problems(INVALID_PAGE))
+@router.get("/products", name="products", summary="The catalogue", responses=problems(INVALID_PAGE))
 async def list_products(
     services: CurrentServices,
     actor: CurrentActor,

@@ -27,6 +27,7 @@ class AddFundsBody(Body):
 
 @router.post(
     "/users/{user_id}/add-funds",
+    name="addFunds",
     summary="Credit coins to a user (server key only)",
     responses=documented.problems(
         documented.FORBIDDEN,
