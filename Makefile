@@ -3,7 +3,17 @@ PYTHON ?= python3
 VENV   := .venv
 PIP    := $(PYTHON) -m pip --python $(VENV)/bin/python --disable-pip-version-check
 
-.PHONY: run test check format migrate migration bench bench-memory bench-posting bench-counted bench-popular bench-verify bench-contention bench-hostile bench-growth fuzz torture audit lock clean
+# The bill of materials and the licences are those of the wheel in an environment of its own; the tools
+# live apart from all that, by their own lock.
+SUPPLY  := $(VENV)/supply
+SHIPPED := $(VENV)/shipped
+LOCKS   := $(wildcard requirements*.txt)
+LICENCES := MIT;MIT License;MIT-0;BSD License;BSD-2-Clause;BSD-3-Clause;Apache-2.0;Apache Software License;PSF-2.0
+# An expression stands here as its package writes it. MPL: files of that package, unchanged, need no more.
+LICENCES := $(LICENCES);MIT AND PSF-2.0;Apache-2.0 AND BSD-2-Clause;Apache-2.0 OR BSD-2-Clause
+LICENCES := $(LICENCES);Apache-2.0 OR BSD-3-Clause;MPL-2.0 AND (Apache-2.0 OR MIT)
+
+.PHONY: run test check format migrate migration bench bench-memory bench-posting bench-counted bench-popular bench-verify bench-contention bench-hostile bench-growth fuzz torture audit docs supply audit-packages licences sbom wheel lock clean
 
 run: $(VENV)/.runtime
 	$(VENV)/bin/economy migrate
@@ -20,6 +30,7 @@ check: $(VENV)/.dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/economy export-schema > schema.graphql
+	$(VENV)/bin/economy export-settings > docs/CONFIGURATION.md
 	$(VENV)/bin/python -m tests.migration_drift
 	$(VENV)/bin/python -m tests.schema_changes
 	git diff --exit-code
@@ -102,12 +113,52 @@ torture: $(VENV)/.dev
 bench-hostile: $(VENV)/.dev
 	$(VENV)/bin/python -m bench.hostile_documents
 
+# What others' packages bring along: known flaws, licences, and the list of them for a release.
+supply: audit-packages licences sbom
+
+# Fails on a flaw that OSV knows of anything locked, and where OSV does not answer.
+audit-packages: $(SUPPLY)/.installed
+	set -e; for lock in $(LOCKS); do echo "$$lock:"; $(SUPPLY)/bin/pip-audit --strict --disable-pip --require-hashes \
+		--progress-spinner off --vulnerability-service osv $(ARGS) -r $$lock; done
+
+# Prints the licence of each package that is shipped; fails on one that is not allowed above.
+licences: wheel $(SUPPLY)/.installed
+	$(SUPPLY)/bin/pip-licenses --with-system --python $(SHIPPED)/bin/python --allow-only "$(LICENCES)"
+
+# dist/ gets the wheel and its bill of materials (CycloneDX).
+sbom: wheel $(SUPPLY)/.installed
+	$(SUPPLY)/bin/cyclonedx-py environment $(SHIPPED)/bin/python --pyproject pyproject.toml \
+		--output-reproducible --output-file dist/$$(basename dist/economy-*-py3-none-any.whl -py3-none-any.whl).cdx.json
+
+wheel: $(VENV)/.dev
+	rm -rf dist
+	$(VENV)/bin/python -m tests.shipped dist $(SHIPPED)
+
+$(SUPPLY)/.installed: requirements-supply.txt
+	$(PYTHON) -m venv --without-pip --clear $(SUPPLY)
+	$(PYTHON) -m pip --python $(SUPPLY)/bin/python --disable-pip-version-check install --quiet \
+		--require-hashes -r requirements-supply.txt
+	touch $@
+
+# The documentation as a site, in site/; a broken link ends it.
+docs: .venv-docs/.installed
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
+
+.venv-docs/.installed: requirements-docs.txt
+	$(PYTHON) -m venv --without-pip .venv-docs
+	$(PYTHON) -m pip --python .venv-docs/bin/python --disable-pip-version-check install --quiet \
+		--require-hashes -r requirements-docs.txt
+	touch $@
+
+# ARGS="--upgrade-package starlette" moves one package, ARGS=--upgrade all.
 # Needs `uv`. A lock made without --universal on one Python 3.11 release fails on another.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		pyproject.toml --group build -o requirements.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) $(ARGS) pyproject.toml --group build -o requirements.txt
+	$(LOCK) $(ARGS) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) $(ARGS) --group docs -o requirements-docs.txt
+	$(LOCK) $(ARGS) --group supply -o requirements-supply.txt
 
 clean:
-	rm -rf $(VENV) economy.db economy.db-shm economy.db-wal
+	rm -rf $(VENV) .venv-docs site dist economy.db economy.db-shm economy.db-wal

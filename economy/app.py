@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -66,7 +67,7 @@ def create_app(settings: Settings | None = None) -> Application:
     app = Application(
         title="Economy",
         description=DESCRIPTION,
-        version="0.1.0",
+        version=version("economy"),
         docs_url=None,  # FastAPI's pages load their scripts from the internet
         redoc_url=None,
         redirect_slashes=False,  # its redirect would be built from the Host header that was sent

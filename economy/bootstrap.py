@@ -21,6 +21,7 @@ from economy.metrics import Metrics
 from economy.models.product import ProductRow
 from economy.rate_limits import RateLimits
 from economy.redis_client import RedisClient
+from economy.replica import Replica
 from economy.services import Services
 from economy.services.analytics import AnalyticsService
 from economy.services.grant import GrantService
@@ -63,10 +64,12 @@ async def open_services(
         limit=settings.posting_queue_limit,
         metrics=metrics,
     )
+    replica = Replica(settings, database, metrics)
     try:
         yield _build(
             settings,
             database=database,
+            replica=replica,
             redis=redis,
             inventories=inventories,
             in_process=in_process,
@@ -81,6 +84,7 @@ async def open_services(
             logger.error("the database does not answer: operations are left unanswered")
         if redis is not None:
             await redis.close()
+        await replica.close()
         await database.close()
 
 
@@ -88,26 +92,21 @@ def _build(
     settings: Settings,
     *,
     database: Database,
+    replica: Replica,
     redis: RedisClient | None,
     inventories: InventoryCaches,
     in_process: MemoryStore[list[ProductRow]],
     queue: PostingQueue,
     metrics: Metrics,
 ) -> Services:
-    users, server_keys = UserService(database), ServerKeyService(database)
-    products = ProductService(
-        database,
-        open_cache(
-            settings, redis, metrics, name=CATALOGUE, ttl_seconds=settings.catalogue_ttl_seconds
-        ),
-        Cache(in_process, name=CATALOGUE_IN_PROCESS, metrics=metrics),
-    )
+    users, server_keys = UserService(database, replica), ServerKeyService(database)
+    products = _product_service(settings, database, redis, in_process, metrics)
     top_ups = _top_up_service(settings, database, queue)
     wallet = WalletService(queue, max_top_up_amount=settings.max_top_up_amount)
     verification = VerificationService(database)
     measurement = MeasurementService(database, metrics)
     analytics = AnalyticsService(
-        database, redis, ttl_seconds=settings.popular_products_ttl_seconds, metrics=metrics
+        database, replica, redis, ttl_seconds=settings.popular_products_ttl_seconds, metrics=metrics
     )
     return Services(
         settings=settings,
@@ -136,6 +135,21 @@ def _build(
             measurement=measurement,
             metrics=metrics,
         ),
+    )
+
+
+def _product_service(
+    settings: Settings,
+    database: Database,
+    redis: RedisClient | None,
+    in_process: MemoryStore[list[ProductRow]],
+    metrics: Metrics,
+) -> ProductService:
+    catalogue = open_cache(
+        settings, redis, metrics, name=CATALOGUE, ttl_seconds=settings.catalogue_ttl_seconds
+    )
+    return ProductService(
+        database, catalogue, Cache(in_process, name=CATALOGUE_IN_PROCESS, metrics=metrics)
     )
 
 

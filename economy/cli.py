@@ -25,6 +25,7 @@ from economy.metrics import share_between_processes
 from economy.migrate import migrate as migrate_database
 from economy.services.access import ALL_SCOPES, Scope, parse_id
 from economy.settings import PREFIX, Settings
+from economy.settings_reference import settings_reference
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -182,6 +183,12 @@ main.add_command(keys)
 def export_schema() -> None:
     """Print the GraphQL schema."""
     click.echo(build_schema().as_str())
+
+
+@main.command("export-settings")
+def export_settings() -> None:
+    """Print the reference of all settings."""
+    click.echo(settings_reference(), nl=False)
 
 
 def _celery(settings: Settings) -> "Celery":

@@ -48,6 +48,7 @@ class Database:
             max_overflow=0,
             pool_timeout=settings.database_pool_timeout_seconds,
             connect_args=_connect_arguments(settings),
+            hide_parameters=True,  # an error tells of the statement; they are names and addresses
         )
         self._slots = asyncio.Semaphore(settings.database_pool_size)
         metrics = metrics or Metrics()  # that nobody reads
@@ -57,9 +58,15 @@ class Database:
         # a read is one statement: no BEGIN and ROLLBACK around it
         self._read_engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshot_engine = self._engine.execution_options(**SNAPSHOT_OPTIONS[self.dialect])
+        self._begin = "BEGIN"
         if self.dialect == "sqlite":
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_immediate)
+        elif not settings.database_statement_caches:
+            # the next transaction may be on another connection of the server
+            configuration = _for_transaction(settings)
+            self._begin = f"BEGIN; {configuration}"
+            event.listen(self._engine.sync_engine, "begin", partial(_configure, configuration))
 
     @asynccontextmanager
     async def unit_of_work(self) -> AsyncIterator[AsyncSession]:
@@ -159,7 +166,7 @@ class Database:
         try:
             async with self._driver_connection() as connection:
                 try:
-                    await connection.execute("BEGIN")
+                    await connection.execute(self._begin)
                     yield connection
                 except BaseException:
                     with suppress(Exception):  # then it is thrown away
@@ -217,22 +224,44 @@ async def _ping(session: AsyncSession) -> None:
 def _connect_arguments(settings: Settings) -> dict[str, Any]:
     if settings.is_sqlite:
         return {"timeout": settings.lock_timeout_ms / 1000}
-    return {
+    arguments: dict[str, Any] = {
         "timeout": settings.database_pool_timeout_seconds,
         # the server ends a long statement itself; this is for a network that has fallen silent
         "command_timeout": settings.statement_timeout_ms / 1000 + NETWORK_SECONDS,
-        "server_settings": {
-            "application_name": "economy",
-            "jit": "off",  # compiling costs more than any statement of ours
-            # planning takes longer than any of them, and the plans that hold for all arguments are
-            # the good ones (tests/test_indexes.py)
-            "plan_cache_mode": "force_generic_plan",
-            "timezone": "UTC",
-            "statement_timeout": str(settings.statement_timeout_ms),
-            "lock_timeout": str(settings.lock_timeout_ms),
-            "idle_in_transaction_session_timeout": str(2 * settings.statement_timeout_ms),
-        },
+        "server_settings": {"application_name": "economy", "timezone": "UTC"},
     }
+    if settings.database_statement_caches:
+        arguments["server_settings"] |= _server_settings(settings)
+        return arguments
+    # without a name a statement is parsed again, in the same message, whenever it is run
+    return arguments | {
+        "statement_cache_size": 0,
+        "prepared_statement_cache_size": 0,
+        "prepared_statement_name_func": str,
+    }
+
+
+def _server_settings(settings: Settings) -> dict[str, str]:
+    return {
+        "jit": "off",  # compiling costs more than any statement of ours
+        # planning takes longer than any of them, and the plans that hold for all arguments are
+        # the good ones (tests/test_indexes.py)
+        "plan_cache_mode": "force_generic_plan",
+        "statement_timeout": str(settings.statement_timeout_ms),
+        "lock_timeout": str(settings.lock_timeout_ms),
+        "idle_in_transaction_session_timeout": str(2 * settings.statement_timeout_ms),
+    }
+
+
+def _for_transaction(settings: Settings) -> str:
+    """The same as one statement, in force until the transaction ends."""
+    ours = _server_settings(settings).items()
+    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in ours)
+
+
+def _configure(configuration: str, connection: Connection) -> None:
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql(configuration)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -52,7 +52,8 @@ async def is_migrated(database: Database) -> bool:
     async with database.snapshot() as session:
         connection = await session.connection()
         revision = await connection.run_sync(_current_revision)
-    return revision == _scripts().get_current_head() or _is_later(revision)
+    is_newest = revision == _scripts().get_current_head()
+    return revision is not None and (is_newest or _is_later(revision))
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
@@ -82,8 +83,7 @@ def _current_revision(connection: Connection) -> str | None:
 
 
 def _is_later(revision: str | None) -> bool:
-    known = {script.revision for script in _scripts().walk_revisions()}
-    return revision is not None and revision not in known
+    return revision not in {None, *(script.revision for script in _scripts().walk_revisions())}
 
 
 def _scripts() -> ScriptDirectory:

@@ -6,26 +6,15 @@ from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from redis.asyncio.connection import parse_url
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+
+from economy.urls import broker_url, database_url, redis_url, replica_url
 
 PREFIX = "ECONOMY_"
 DEVELOPMENT_JWT_SECRET = "development-secret-never-use-it-in-production"  # noqa: S105
 SHORTEST_JWT_SECRET = 32  # RFC 7518, section 3.2: an HS256 key has at least 256 bits
 
-# What people paste from elsewhere -> what SQLAlchemy's asynchronous drivers need.
-DATABASE_SCHEMES = {
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-    "postgresql+asyncpg": "postgresql+asyncpg",
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-}
-
 RATE = Field(
     pattern=r"^([1-9][0-9]{0,5}/[1-9][0-9]{0,5})?$",
-    description="how many / in how many seconds; empty: no limit",
 )
 
 
@@ -76,7 +65,7 @@ class Settings(BaseSettings):
     ] = None
 
     host: Annotated[str, Field(description="address that `economy serve` listens on")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    port: Annotated[int, Field(ge=0, le=65535, description="0: any that is free")] = 8000
     request_timeout_seconds: Annotated[
         float, Field(gt=0, le=600, description="after which a request is answered with 503")
     ] = 30.0
@@ -100,9 +89,20 @@ class Settings(BaseSettings):
     database_url: Annotated[
         str, Field(description="postgresql://user:password@host/name or sqlite:///file.db")
     ] = "sqlite+aiosqlite:///economy.db"
+    database_replica_url: Annotated[
+        str | None,
+        Field(description="a streaming standby, for reads that may be stale: history, ranking"),
+    ] = None
+    database_statement_caches: Annotated[
+        bool, Field(description="false behind pgbouncer in transaction mode")
+    ] = True
     database_pool_size: Annotated[int, Field(ge=2, le=100, description="connections a process")] = 6
-    database_pool_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
-    statement_timeout_ms: Annotated[int, Field(ge=100, description="Postgres only")] = 10_000
+    database_pool_timeout_seconds: Annotated[
+        float, Field(gt=0, le=60, description="the longest wait for a connection")
+    ] = 5.0
+    statement_timeout_ms: Annotated[
+        int, Field(ge=100, description="the longest statement; PostgreSQL only")
+    ] = 10_000
     lock_timeout_ms: Annotated[int, Field(ge=100, description="how long to wait for a lock")] = (
         2_000
     )
@@ -113,9 +113,11 @@ class Settings(BaseSettings):
     redis_timeout_seconds: Annotated[
         float, Field(gt=0, le=10, description="after which Redis is cut off until it answers again")
     ] = 0.25
-    inventory_ttl_seconds: Annotated[int, Field(ge=1)] = 5 * 60
-    catalogue_ttl_seconds: Annotated[int, Field(ge=1)] = 60
-    popular_products_ttl_seconds: Annotated[int, Field(ge=1)] = 60 * 60
+    inventory_ttl_seconds: Annotated[
+        int, Field(ge=1, description="a cached inventory; a change of it is seen at once")
+    ] = 5 * 60
+    catalogue_ttl_seconds: Annotated[int, Field(ge=1, description="cached products")] = 60
+    popular_products_ttl_seconds: Annotated[int, Field(ge=1, description="their ranking")] = 60 * 60
 
     broker_url: Annotated[
         str | None,
@@ -129,13 +131,15 @@ class Settings(BaseSettings):
     ] = 60
 
     rate_limit_player_money: Annotated[
-        str, RATE, Field(description="purchases, uses and top-ups of one player")
+        str, RATE, Field(description="money operations of one player, as 120 in 10 seconds")
     ] = "120/10"
-    rate_limit_player_reads: Annotated[str, RATE] = "300/10"
+    rate_limit_player_reads: Annotated[str, RATE, Field(description="reads of one player")] = (
+        "300/10"
+    )
     rate_limit_server_money: Annotated[str, RATE, Field(description="of one server key")] = ""
-    rate_limit_server_reads: Annotated[str, RATE] = ""
+    rate_limit_server_reads: Annotated[str, RATE, Field(description="of one server key")] = ""
     rate_limit_failed_authentication: Annotated[
-        str, RATE, Field(description="bad credentials from one address")
+        str, RATE, Field(description="bad credentials from one address; empty: no limit")
     ] = "30/60"
     trusted_proxies: Annotated[
         str, Field(description="addresses whose X-Forwarded-For is believed, by commas; * for all")
@@ -148,8 +152,8 @@ class Settings(BaseSettings):
         str | None,
         Field(description="file or https URL of a JWKS; replaces the secret: tokens are RS256"),
     ] = None
-    jwt_audience: str = "economy"
-    jwt_issuer: str = "economy"
+    jwt_audience: Annotated[str, Field(description="what a token's `aud` must be")] = "economy"
+    jwt_issuer: Annotated[str, Field(description="what a token's `iss` must be")] = "economy"
     token_ttl_seconds: Annotated[
         int, Field(ge=60, description="life of a token made by `economy token`")
     ] = 30 * 24 * 3600
@@ -190,46 +194,30 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="operations waiting; beyond it callers get UNAVAILABLE")
     ] = 5_000
 
-    @field_validator("database_url")
-    @classmethod
-    def _name_the_driver(cls, url: str) -> str:
-        scheme, separator, rest = url.partition("://")
-        if not separator or scheme not in DATABASE_SCHEMES:
-            raise ValueError("must start with postgresql:// or sqlite:///")
-        url = f"{DATABASE_SCHEMES[scheme]}://{rest}"
-        try:
-            parsed = make_url(url)
-        except (ArgumentError, ValueError):
-            raise ValueError("is not the URL of a database") from None
-        if scheme.startswith("sqlite") and parsed.database in (None, "", ":memory:"):
-            raise ValueError("must name a file: each connection would have its own database")
-        if "sslmode" in parsed.query:  # libpq's word; asyncpg's is ssl
-            ssl = parsed.query["sslmode"]
-            parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl})
-            url = parsed.render_as_string(hide_password=False)
-        return url
-
     @field_validator("redis_url", "broker_url", "jwt_jwks", "persisted_operations_file")
     @classmethod
     def _empty_is_none(cls, value: str | None) -> str | None:
         return value or None
 
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, url: str) -> str:
+        return database_url(url)
+
+    @field_validator("database_replica_url")
+    @classmethod
+    def _check_replica_url(cls, url: str | None) -> str | None:
+        return replica_url(url) if url else None
+
     @field_validator("broker_url")
     @classmethod
     def _check_broker_url(cls, url: str | None) -> str | None:
-        if url is not None and "://" not in url:
-            raise ValueError("must be like redis://host:6379/1")
-        return url
+        return url and broker_url(url)
 
     @field_validator("redis_url")
     @classmethod
     def _check_redis_url(cls, url: str | None) -> str | None:
-        if url is not None:
-            try:
-                parse_url(url)
-            except ValueError:
-                raise ValueError("must be like redis://host:6379/0") from None
-        return url
+        return url and redis_url(url)
 
     @model_validator(mode="after")
     def _refuse_unknown_variables(self) -> Self:
@@ -262,6 +250,8 @@ class Settings(BaseSettings):
                 wrong.append("set ECONOMY_JWT_SECRET to a random secret of your own")
             elif len(secret.encode()) < SHORTEST_JWT_SECRET:
                 wrong.append(f"ECONOMY_JWT_SECRET needs at least {SHORTEST_JWT_SECRET} bytes")
+        if self.jwt_jwks is not None and self.jwt_jwks.startswith("http://"):
+            wrong.append("ECONOMY_JWT_JWKS must be a file or an https URL")
         if self.is_sqlite:
             wrong.append("set ECONOMY_DATABASE_URL to a PostgreSQL database (not SQLite)")
         if self.redis_url is None:

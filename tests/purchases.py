@@ -19,9 +19,11 @@ from economy.models.columns import Instant
 from economy.models.product import Product
 from economy.models.transaction import Transaction
 from economy.models.user import NO_HISTORY, User
+from economy.replica import Replica
 from economy.repositories.job import job_done_until
 from economy.repositories.tables import table_of
 from economy.services.analytics import AnalyticsService
+from economy.settings import Settings
 from tests.world import SERVER
 
 ANNA, PRODUCTS = 1, range(1, 13)
@@ -113,7 +115,9 @@ async def stock(database: Database, rows: list[Row]) -> None:
 
 async def ranking_told(database: Database) -> Ranking:
     """By a service that has nothing in its cache."""
-    service = AnalyticsService(database, None, ttl_seconds=3600, metrics=Metrics())
+    metrics = Metrics()
+    replica = Replica(Settings(), database, metrics)
+    service = AnalyticsService(database, replica, None, ttl_seconds=3600, metrics=metrics)
     found = await service.popular_products(SERVER, limit=100)
     assert [product.rank for product in found] == list(range(1, len(found) + 1))
     return [(product.product_id, product.purchases) for product in found]

@@ -60,7 +60,7 @@ async def test_a_name_is_forgotten_and_free(rich: World) -> None:
         assert error.fields == ("username", "email")
     # reads go on, under the id alone
     page = HistoryPage(first=10, after=None, kind=None)
-    history = (await rich.services.users.histories([anna.id], page))[anna.id]
+    history = (await rich.services.users.histories({anna.id: None}, page))[anna.id]
     assert [row.seq for row in history.rows] == [2, 1]
     [item] = await rich.services.inventory.inventory_of(SERVER, str(anna.id))
     assert item.quantity == 1

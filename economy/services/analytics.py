@@ -16,6 +16,7 @@ from economy.database import Database
 from economy.jobs import Job
 from economy.metrics import Metrics
 from economy.redis_client import RedisClient
+from economy.replica import Replica
 from economy.repositories.analytics import (
     HOUR,
     count_hour,
@@ -52,12 +53,14 @@ class AnalyticsService:
     def __init__(
         self,
         database: Database,
+        replica: Replica,
         client: RedisClient | None,
         *,
         ttl_seconds: int,
         metrics: Metrics,
     ) -> None:
         self._database = database
+        self._replica = replica
         self._ranking = RefreshedValue(
             client, self.compute, name=POPULAR_PRODUCTS, ttl_seconds=ttl_seconds, metrics=metrics
         )
@@ -75,16 +78,7 @@ class AnalyticsService:
     async def compute(self) -> bytes:
         """As long as anybody may ask for: every `limit` is a part of it."""
         now = datetime.now(UTC)
-        # two statements: what was counted before the second one never changes
-        counted_until = await self._database.read(job_done_until, Job.COUNT_PURCHASES)
-        ranking = await self._database.read(
-            most_purchased,
-            since=now - WINDOW,
-            until=now + GRACE,  # by the clock of another server
-            counted_until=counted_until,
-            limit=bounds.MAX_PAGE,
-        )
-        return orjson.dumps(ranking)
+        return orjson.dumps(await self._replica.read(_ranking, now))
 
     async def count_purchases(self) -> bool:
         """Count the hours that are over, oldest first, each once. False: there was none."""
@@ -110,3 +104,15 @@ class AnalyticsService:
     async def delete_expired(self, session: AsyncSession) -> None:
         """Counts of hours that no ranking asks for any more."""
         await delete_hours(session, before=start_of_hour(datetime.now(UTC) - WINDOW))
+
+
+async def _ranking(session: AsyncSession, now: datetime) -> list[tuple[int, int]]:
+    # two statements: what was counted before the second one never changes
+    counted_until = await job_done_until(session, Job.COUNT_PURCHASES)
+    return await most_purchased(
+        session,
+        since=now - WINDOW,
+        until=now + GRACE,  # by the clock of another server
+        counted_until=counted_until,
+        limit=bounds.MAX_PAGE,
+    )

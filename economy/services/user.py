@@ -1,14 +1,18 @@
 """Users: creating and deleting them, reading them and their history."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.database import Database
 from economy.errors import AlreadyTaken, UserNotFound
 from economy.models.claim import ClaimKind
 from economy.models.transaction import TransactionRow
 from economy.models.user import UserRow
+from economy.replica import NotNewEnough, Replica
 from economy.repositories.transaction import newest_transactions
 from economy.repositories.user import (
     claim_values,
@@ -36,8 +40,9 @@ def _claims_of(username: str, email: str) -> dict[ClaimKind, str]:
 
 
 class UserService:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, replica: Replica) -> None:
         self._database = database
+        self._replica = replica
 
     async def create_user(self, actor: Actor | None, *, username: str, email: str) -> UserRow:
         """Raises AlreadyTaken (whatever the case of its letters) and InvalidInput."""
@@ -83,24 +88,41 @@ class UserService:
         return {row.id: row for row in rows}
 
     async def histories(
-        self, user_ids: Collection[int], page: HistoryPage
+        self, seen_seqs: Mapping[int, int | None], page: HistoryPage
     ) -> dict[int, Page[TransactionRow]]:
         """The same page of many users' histories. The caller has checked the right.
 
-        Raises InvalidInput: `first`, `after`.
+        By user id: the `last_seq` of the user's row that the caller has just read, up to which the
+        history is complete. None: it is as new as can be. Raises InvalidInput: `first`, `after`.
         """
         bounds.check_page(page.first)
-        rows = await self._database.read(
+        seqs = {id_: seq for id_, seq in seen_seqs.items() if seq is not None}
+        query = partial(
             newest_transactions,
-            user_ids,
             before_seq=position_of(page.after),
             kind=page.kind,
             limit=page.first + 1,  # one more tells whether there is a next page
         )
-        by_user: dict[int, list[TransactionRow]] = {user_id: [] for user_id in user_ids}
+        if len(seqs) == len(seen_seqs):
+            rows = await self._replica.read(_with_all_up_to, query, seqs)
+        else:
+            rows = await self._database.read(query, seen_seqs)
+        by_user: dict[int, list[TransactionRow]] = {user_id: [] for user_id in seen_seqs}
         for row in rows:
             by_user[row.user_id].append(row)
         return {
             user_id: Page.cut(mine, page.first, page.after, lambda row: cursor_of(row.seq))
             for user_id, mine in by_user.items()
         }
+
+
+async def _with_all_up_to(
+    session: AsyncSession,
+    query: Callable[[AsyncSession, Collection[int]], Awaitable[list[TransactionRow]]],
+    seqs: Mapping[int, int],
+) -> list[TransactionRow]:
+    """Raises NotNewEnough when a user's row is older than that: a player reads its own writes."""
+    rows = await users_by_id(session, seqs)
+    if len(rows) < len(seqs) or any(row.last_seq < seqs[row.id] for row in rows):
+        raise NotNewEnough
+    return await query(session, seqs)

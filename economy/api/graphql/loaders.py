@@ -18,7 +18,7 @@ from economy.services.user import HistoryPage
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-HistoryKey = tuple[int, HistoryPage]  # (user id, page)
+HistoryKey = tuple[int, int | None, HistoryPage]  # (user id, its `last_seq` as seen, page)
 
 
 class Loaders:
@@ -47,15 +47,22 @@ class Loaders:
     async def _load_histories(self, keys: list[HistoryKey]) -> list[Any]:
         """One statement for each different page that is asked for; an error fails its own keys."""
         found: dict[HistoryKey, Page[TransactionRow] | EconomyError] = {}
-        for page in dict.fromkeys(page for _, page in keys):
-            user_ids = [user_id for user_id, other in keys if other == page]
+        for page in dict.fromkeys(page for _, _, page in keys):
+            mine = [key for key in keys if key[2] == page]
+            # of a user that was seen twice the later row counts, or that which is not current
+            seqs = dict(sorted(((id_, seq) for id_, seq, _ in mine), key=_strictest_last))
             try:
-                histories = await self._services.users.histories(user_ids, page)
+                histories = await self._services.users.histories(seqs, page)
             except EconomyError as error:
-                found.update({(user_id, page): error for user_id in user_ids})
+                found.update(dict.fromkeys(mine, error))
             else:
-                found.update({(user_id, page): mine for user_id, mine in histories.items()})
+                found.update({key: histories[key[0]] for key in mine})
         return [found[key] for key in keys]
+
+
+def _strictest_last(seen: tuple[int, int | None]) -> tuple[bool, int]:
+    _, seq = seen
+    return (True, 0) if seq is None else (False, seq)
 
 
 def _by_key(

@@ -39,9 +39,11 @@ class User:
         description="When the user was deleted; its name and e-mail are replaced since."
     )
     user_id: strawberry.Private[int]
+    # of the row as it is now; None: the row is an answer of before
+    seen_seq: strawberry.Private[int | None]
 
     @classmethod
-    def of(cls, row: UserRow, context: Context) -> "User":
+    def of(cls, row: UserRow, context: Context, *, is_current: bool = False) -> "User":
         may_read = authenticated(context.actor).may_read(row.id)
         return cls(
             id=strawberry.ID(str(row.id)),
@@ -52,6 +54,7 @@ class User:
             created_at=row.created_at,
             deleted_at=row.deleted_at,
             user_id=row.id,
+            seen_seq=row.last_seq if is_current else None,
         )
 
     @strawberry.field(description="What the user holds, in the order of first purchase.")
@@ -76,7 +79,7 @@ class User:
         require_may_read(info.context.actor, self.user_id)
         page = HistoryPage(first, given(after), value_of(kind))
         return TransactionConnection.of(
-            await info.context.loaders.histories.load((self.user_id, page))
+            await info.context.loaders.histories.load((self.user_id, self.seen_seq, page))
         )
 
 
@@ -89,7 +92,7 @@ class UserQuery:
             return None
         await info.context.limits.take(Act.READ)
         row = await info.context.loaders.users.load(actor.user_id)
-        return None if row is None else User.of(row, info.context)
+        return None if row is None else User.of(row, info.context, is_current=True)
 
     @strawberry.field(description="A user by id; null if there is none. A player sees itself only.")
     async def user(
@@ -101,7 +104,7 @@ class UserQuery:
         require_may_read(info.context.actor, number)
         await info.context.limits.take(Act.READ)
         row = None if number is None else await info.context.loaders.users.load(number)
-        return None if row is None else User.of(row, info.context)
+        return None if row is None else User.of(row, info.context, is_current=True)
 
 
 @strawberry.input(description="A user to create.")
