@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from graphql import GraphQLSchema
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -34,6 +36,9 @@ from economy.metrics import Metrics
 from economy.migrate import is_migrated
 from economy.services import Services
 from economy.settings import Settings
+
+if TYPE_CHECKING:
+    from economy.tracing import Tracing
 
 DESCRIPTION = """
 Players hold coins, buy products, own and use them. The same services answer over GraphQL at
@@ -63,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Application:
     are this application's alone."""
     is_own_process, settings = settings is None, settings or Settings()
     configure_logging(settings)
-    metrics, tokens = Metrics(), PlayerTokens(settings)
+    metrics, tokens, tracing = Metrics(), PlayerTokens(settings), _tracing(settings)
     app = Application(
         title="Economy",
         description=DESCRIPTION,
@@ -76,10 +81,15 @@ def create_app(settings: Settings | None = None) -> Application:
             settings=settings,
             metrics=metrics,
             tokens=tokens,
+            tracing=tracing,
             is_own_process=is_own_process,
         ),
     )
-    app.graphql = RequestMiddleware(_graphql_endpoint(settings, tokens, metrics), metrics)
+    schema = build_schema()._schema  # graphql-core's own: it is executed directly
+    app.graphql = _graphql_endpoint(schema, settings, tokens, metrics)
+    if tracing is not None:
+        _trace(app, schema, tracing)
+    app.graphql = RequestMiddleware(app.graphql, metrics)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     if settings.cors_origins:
         app.graphql = CORSMiddleware(app.graphql, **cors_options(settings))
@@ -106,10 +116,14 @@ async def _lifespan(
     settings: Settings,
     metrics: Metrics,
     tokens: PlayerTokens,
+    tracing: "Tracing | None",
     *,
     is_own_process: bool,
 ) -> AsyncIterator[None]:
-    async with open_services(settings, metrics) as services:
+    async with AsyncExitStack() as opened:
+        if tracing is not None:
+            opened.callback(tracing.close)
+        services = await opened.enter_async_context(open_services(settings, metrics, tracing))
         await require_migrated(services.database)
         app.state.services = services
         app.state.authenticator = Authenticator(tokens, services)
@@ -141,8 +155,25 @@ async def _jobs_running(services: Services) -> AsyncIterator[None]:
         await asyncio.wait([jobs])
 
 
+def _tracing(settings: Settings) -> "Tracing | None":
+    if settings.otlp_endpoint is None:
+        return None
+    # here, as nothing of it is needed without
+    from economy.tracing import Tracing  # noqa: PLC0415
+
+    return Tracing(settings.otlp_endpoint, share=settings.traced_share)
+
+
+def _trace(app: Application, schema: GraphQLSchema, tracing: "Tracing") -> None:
+    from economy.api.traced import TracingMiddleware, trace_resolvers  # noqa: PLC0415
+
+    trace_resolvers(schema, tracing)
+    app.graphql = TracingMiddleware(app.graphql, tracing)
+    app.add_middleware(TracingMiddleware, tracing=tracing)
+
+
 def _graphql_endpoint(
-    settings: Settings, tokens: PlayerTokens, metrics: Metrics
+    schema: GraphQLSchema, settings: Settings, tokens: PlayerTokens, metrics: Metrics
 ) -> GraphQLEndpoint:
     async def demo_token(services: Services) -> str | None:
         """For GraphiQL in development: what is prefilled there can be pressed at once."""
@@ -154,5 +185,4 @@ def _graphql_endpoint(
             return None
         return None if user_id is None else tokens.issue(user_id)
 
-    # graphql-core's own schema: it is executed directly
-    return GraphQLEndpoint(build_schema()._schema, settings, demo_token, metrics)
+    return GraphQLEndpoint(schema, settings, demo_token, metrics)

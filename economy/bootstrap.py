@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from economy.cache import (
     CATALOGUE,
@@ -41,23 +42,27 @@ from economy.services.verification import VerificationService
 from economy.services.wallet import WalletService
 from economy.settings import Settings
 
+if TYPE_CHECKING:
+    from economy.tracing import Tracing
+
 logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, metrics: Metrics | None = None
+    settings: Settings, metrics: Metrics | None = None, tracing: "Tracing | None" = None
 ) -> AsyncIterator[Services]:
     """What was accepted is answered before the connections close, if that takes no longer than
     `shutdown_seconds`."""
     metrics = metrics or Metrics()
     database, redis = Database(settings, metrics), connect_redis(settings, metrics)
+    posting = Posting(database)
     if redis is not None:
         await redis.watch()  # one that is down now makes no request wait
     in_process = MemoryStore[list[ProductRow]](CATALOGUE_IN_PROCESS_SECONDS)
     inventories = open_inventory_caches(settings, redis, metrics, catalogue_in_process=in_process)
     queue = PostingQueue(
-        Posting(database),
+        posting,
         inventories.items.forget,
         batch_size=settings.posting_batch_size,
         lanes=1 if settings.is_sqlite else settings.posting_lanes,  # SQLite has one writer
@@ -65,6 +70,13 @@ async def open_services(
         metrics=metrics,
     )
     replica = Replica(settings, database, metrics)
+    if tracing is not None:
+        # here, as nothing of it is needed without
+        from economy.traced import trace_services  # noqa: PLC0415
+
+        trace_services(
+            tracing, database=database, replica=replica, posting=posting, queue=queue, redis=redis
+        )
     try:
         yield _build(
             settings,

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, PoolProxiedConnection, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from economy.database_errors import our_errors
+from economy.database_watch import Told, watch_statements
 from economy.errors import CommitOutcomeUnknown, ConcurrencyConflict, ConnectionLost, Unavailable
 from economy.metrics import Metrics
 from economy.settings import Settings
@@ -141,6 +142,10 @@ class Database:
                 # here execution takes longer than planning
                 await session.execute(text("SET LOCAL plan_cache_mode = auto"))
             yield session
+
+    def watch(self, told: Told) -> None:
+        """Have it told of each statement from now on."""
+        watch_statements(self._engine.sync_engine, told)
 
     async def is_healthy(self) -> bool:
         try:

@@ -9,7 +9,8 @@ from typing import Any
 from economy.api.requests import asked, request_id
 from economy.settings import Settings
 
-LOGGERS = ("economy", "uvicorn.error", "celery")
+OURS = ("economy", "uvicorn.error", "celery")
+OTHERS = ("asyncio", "kombu")  # of interest when something is wrong
 
 
 class _RequestIdFilter(logging.Filter):
@@ -57,7 +58,9 @@ def configure_logging(settings: Settings) -> None:
                 }
             },
             "loggers": {
-                name: {"handlers": ["stderr"], "level": settings.log_level} for name in LOGGERS
+                name: {"handlers": ["stderr"], "level": level}
+                for names, level in ((OURS, settings.log_level), (OTHERS, "WARNING"))
+                for name in names
             },
         }
     )

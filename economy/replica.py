@@ -8,6 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from economy.database import Database
+from economy.database_watch import Told
 from economy.metrics import Metrics
 from economy.settings import Settings
 
@@ -58,6 +59,10 @@ class Replica:
                 self._up.set(1)
                 return found
         return await self._primary.read(query, *args, **kwargs)
+
+    def watch(self, told: Told) -> None:
+        if self._standby is not None:
+            self._standby.watch(told)
 
     async def close(self) -> None:
         if self._standby is not None:

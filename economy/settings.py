@@ -4,10 +4,10 @@ import os
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from economy.urls import broker_url, database_url, redis_url, replica_url
+from economy import urls
 
 PREFIX = "ECONOMY_"
 DEVELOPMENT_JWT_SECRET = "development-secret-never-use-it-in-production"  # noqa: S105
@@ -64,6 +64,15 @@ class Settings(BaseSettings):
         LogFormat | None, Field(description="line | json; by default json in production")
     ] = None
 
+    otlp_endpoint: Annotated[
+        str | None,
+        AfterValidator(urls.optional(urls.otlp_endpoint)),
+        Field(description="of an OpenTelemetry collector, such as http://collector:4318"),
+    ] = None
+    traced_share: Annotated[
+        float, Field(ge=0, le=1, description="of the traces that begin here, how many are kept")
+    ] = 1.0
+
     host: Annotated[str, Field(description="address that `economy serve` listens on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="0: any that is free")] = 8000
     request_timeout_seconds: Annotated[
@@ -87,10 +96,13 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64, description="server processes")] = 1
 
     database_url: Annotated[
-        str, Field(description="postgresql://user:password@host/name or sqlite:///file.db")
+        str,
+        AfterValidator(urls.database_url),
+        Field(description="postgresql://user:password@host/name or sqlite:///file.db"),
     ] = "sqlite+aiosqlite:///economy.db"
     database_replica_url: Annotated[
         str | None,
+        AfterValidator(urls.optional(urls.replica_url)),
         Field(description="a streaming standby, for reads that may be stale: history, ranking"),
     ] = None
     database_statement_caches: Annotated[
@@ -108,7 +120,9 @@ class Settings(BaseSettings):
     )
 
     redis_url: Annotated[
-        str | None, Field(description="redis://host:6379/0; empty: an in-process cache")
+        str | None,
+        AfterValidator(urls.optional(urls.redis_url)),
+        Field(description="redis://host:6379/0; empty: an in-process cache"),
     ] = None
     redis_timeout_seconds: Annotated[
         float, Field(gt=0, le=10, description="after which Redis is cut off until it answers again")
@@ -121,7 +135,11 @@ class Settings(BaseSettings):
 
     broker_url: Annotated[
         str | None,
+        AfterValidator(urls.optional(urls.broker_url)),
         Field(description="Celery's, such as redis://host:6379/1, for `economy worker` and `beat`"),
+    ] = None
+    worker_metrics_port: Annotated[
+        int | None, Field(ge=1, le=65535, description="where `economy worker` has its /metrics")
     ] = None
     jobs_in_server: Annotated[
         bool, Field(description="without a broker, `economy serve` runs the periodic jobs itself")
@@ -194,30 +212,10 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="operations waiting; beyond it callers get UNAVAILABLE")
     ] = 5_000
 
-    @field_validator("redis_url", "broker_url", "jwt_jwks", "persisted_operations_file")
+    @field_validator("jwt_jwks", "persisted_operations_file")
     @classmethod
     def _empty_is_none(cls, value: str | None) -> str | None:
         return value or None
-
-    @field_validator("database_url")
-    @classmethod
-    def _check_database_url(cls, url: str) -> str:
-        return database_url(url)
-
-    @field_validator("database_replica_url")
-    @classmethod
-    def _check_replica_url(cls, url: str | None) -> str | None:
-        return replica_url(url) if url else None
-
-    @field_validator("broker_url")
-    @classmethod
-    def _check_broker_url(cls, url: str | None) -> str | None:
-        return url and broker_url(url)
-
-    @field_validator("redis_url")
-    @classmethod
-    def _check_redis_url(cls, url: str | None) -> str | None:
-        return url and redis_url(url)
 
     @model_validator(mode="after")
     def _refuse_unknown_variables(self) -> Self:

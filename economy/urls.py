@@ -1,6 +1,8 @@
 """URLs of settings: checked, and as the drivers want them. Each raises ValueError, without the URL,
 which may hold a password."""
 
+from collections.abc import Callable
+
 from redis.asyncio.connection import parse_url
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -13,6 +15,11 @@ DATABASE_SCHEMES = {
     "sqlite": "sqlite+aiosqlite",
     "sqlite+aiosqlite": "sqlite+aiosqlite",
 }
+
+
+def optional(check: Callable[[str], str]) -> Callable[[str | None], str | None]:
+    """An empty one is none."""
+    return lambda url: check(url) if url else None
 
 
 def database_url(url: str) -> str:
@@ -50,4 +57,10 @@ def redis_url(url: str) -> str:
 def broker_url(url: str) -> str:
     if "://" not in url:
         raise ValueError("must be like redis://host:6379/1")
+    return url
+
+
+def otlp_endpoint(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must be like http://collector:4318")
     return url

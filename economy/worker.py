@@ -7,10 +7,17 @@ from threading import Thread
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown, worker_ready
+from celery.signals import (
+    setup_logging,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+)
 
 from economy.bootstrap import open_services
 from economy.jobs import LONG_TIME_LIMIT_SECONDS, Job, time_limit_seconds
+from economy.logs import configure_logging
+from economy.metrics import Metrics
 from economy.services import Services
 from economy.settings import Settings
 
@@ -34,9 +41,14 @@ class WorkerProcess:
         """In the process itself: a loop that was made before the fork would be shared."""
         self._loop = asyncio.new_event_loop()
         Thread(target=self._loop.run_forever, daemon=True).start()
-        self._services = self._submit(
-            self._opened.enter_async_context(open_services(self._settings))
-        ).result()
+        self._services = self._submit(self._open()).result()
+
+    async def _open(self) -> Services:
+        metrics = Metrics()
+        if self._settings.worker_metrics_port is not None:
+            at = self._settings.host, self._settings.worker_metrics_port
+            self._opened.enter_context(metrics.shown_at(*at))
+        return await self._opened.enter_async_context(open_services(self._settings, metrics))
 
     def stop(self) -> None:
         self._submit(self._opened.aclose()).result()
@@ -89,6 +101,7 @@ def make_celery(settings: Settings) -> Celery:
             for job in Job
         },
     )
+    setup_logging.connect(lambda **_: configure_logging(settings), weak=False)
     process = WorkerProcess(settings)
     worker_process_init.connect(lambda **_: process.start(), weak=False)
     worker_process_shutdown.connect(lambda **_: process.stop(), weak=False)
