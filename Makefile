@@ -8,9 +8,9 @@ PIP    := $(PYTHON) -m pip --python $(VENV)/bin/python --disable-pip-version-che
 SUPPLY  := $(VENV)/supply
 SHIPPED := $(VENV)/shipped
 LOCKS   := $(wildcard requirements*.txt)
-LICENCES := MIT;MIT License;MIT-0;BSD License;BSD-2-Clause;BSD-3-Clause;Apache-2.0;Apache Software License;PSF-2.0
+LICENCES := MIT;MIT License;MIT-0;BSD License;3-Clause BSD License;BSD-2-Clause;BSD-3-Clause;Apache-2.0;Apache Software License;PSF-2.0
 # An expression stands here as its package writes it. MPL: files of that package, unchanged, need no more.
-LICENCES := $(LICENCES);MIT AND PSF-2.0;Apache-2.0 AND BSD-2-Clause;Apache-2.0 OR BSD-2-Clause
+LICENCES := $(LICENCES);Mozilla Public License 2.0 (MPL 2.0);MIT AND PSF-2.0;Apache-2.0 AND BSD-2-Clause;Apache-2.0 OR BSD-2-Clause
 LICENCES := $(LICENCES);Apache-2.0 OR BSD-3-Clause;MPL-2.0 AND (Apache-2.0 OR MIT)
 
 .PHONY: run test check format migrate migration bench bench-memory bench-posting bench-counted bench-popular bench-verify bench-contention bench-hostile bench-growth fuzz torture audit docs supply audit-packages licences sbom wheel lock clean
