@@ -94,6 +94,7 @@ async def open_services(
                 await queue.drain()
         except TimeoutError:
             logger.error("the database does not answer: operations are left unanswered")
+            await queue.abandon()
         if redis is not None:
             await redis.close()
         await replica.close()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from celery import Celery
 
 WORKER_SILENCE_SECONDS = 20
+# Longer than load balancers keep an idle connection: a request may be lost if we close it first.
+KEEP_ALIVE_SECONDS = 75
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,6 +88,7 @@ def _run_server(settings: Settings) -> None:
         log_level=settings.log_level.lower(),
         server_header=False,
         forwarded_allow_ips=settings.trusted_proxies,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
         # a child that does not answer its parent for so long is replaced: busy is not dead
         timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
@@ -104,7 +107,9 @@ def worker() -> None:
     settings = read_settings()
     run(_check(settings))
     options = ["--concurrency=1", "--without-gossip", "--without-mingle"]
-    _celery(settings).worker_main(["worker", f"--loglevel={settings.log_level}", *options])
+    _celery(settings).worker_main(
+        ["--quiet", "worker", f"--loglevel={settings.log_level}", *options]
+    )
 
 
 @main.command()

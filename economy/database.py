@@ -173,6 +173,9 @@ class Database:
                 try:
                     await connection.execute(self._begin)
                     yield connection
+                except asyncio.CancelledError:
+                    connection.terminate()  # a database that is silent would hold us up
+                    raise
                 except BaseException:
                     with suppress(Exception):  # then it is thrown away
                         await connection.execute("ROLLBACK")

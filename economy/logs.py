@@ -10,7 +10,13 @@ from economy.api.requests import asked, request_id
 from economy.settings import Settings
 
 OURS = ("economy", "uvicorn.error", "celery")
-OTHERS = ("asyncio", "kombu")  # of interest when something is wrong
+OTHERS = (
+    "asyncio",
+    "kombu",
+    "opentelemetry",
+    "py.warnings",
+    "sqlalchemy",
+)  # of interest when something is wrong
 
 
 class _RequestIdFilter(logging.Filter):

@@ -1,6 +1,7 @@
 """Celery: the worker that runs the periodic jobs, and the schedule that triggers them."""
 
 import asyncio
+import logging
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from threading import Thread
@@ -101,7 +102,7 @@ def make_celery(settings: Settings) -> Celery:
             for job in Job
         },
     )
-    setup_logging.connect(lambda **_: configure_logging(settings), weak=False)
+    setup_logging.connect(lambda **_: _configure_logging(settings), weak=False)
     process = WorkerProcess(settings)
     worker_process_init.connect(lambda **_: process.start(), weak=False)
     worker_process_shutdown.connect(lambda **_: process.stop(), weak=False)
@@ -115,6 +116,11 @@ def make_celery(settings: Settings) -> Celery:
 
     worker_ready.connect(trigger_all, weak=False)
     return app
+
+
+def _configure_logging(settings: Settings) -> None:
+    configure_logging(settings)
+    logging.captureWarnings(capture=True)  # Celery's own
 
 
 def task_name(job: Job) -> str:

@@ -114,6 +114,7 @@ BAD: list[tuple[str, str, str, Row]] = [
     ("purchase_hour", "pk_purchase_hour", UNIQUE, {"hour": NOW}),
     ("purchase_hour", "fk_purchase_hour_product_id", FOREIGN_KEY, {"product_id": "9"}),
     ("purchase_hour", "ck_purchase_hour_purchases", CHECK, {"purchases": "0"}),
+    ("circulation", "pk_circulation", UNIQUE, {"measured_at": NOW}),
     ("verification", "pk_verification", UNIQUE, {"started_at": NOW}),
     (
         *("verification", "ck_verification_broken_invariants", CHECK),

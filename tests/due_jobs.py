@@ -28,8 +28,12 @@ def midnight() -> datetime:
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
+def this_hour() -> datetime:
+    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+
+
 async def progress(database: Database) -> dict[str, datetime]:
-    """Of the jobs that have been done, or begun, at least once."""
+    """Of the jobs that have been begun at least once; NEVER: not done, or it needs no mark."""
     table = table_of(JobProgress)
     async with database.unit_of_work() as session:
         found = await session.execute(select(table.c.job, table.c.done_until))
@@ -102,9 +106,11 @@ async def all_are_done(database: Database) -> bool:
     over = datetime.now(UTC) - timedelta(minutes=5)
     hour = over.replace(minute=0, second=0, microsecond=0)
     today = midnight()
+    done.pop(Job.EXPIRE_TOP_UPS, None)  # it looks at the top-ups themselves
     return done == {
         Job.RESET_INVENTORY_CACHE: today,
         Job.COUNT_PURCHASES: hour,
         Job.DELETE_EXPIRED: today,
+        Job.MEASURE_CIRCULATION: this_hour(),
         Job.VERIFY: today,
     }

@@ -66,16 +66,34 @@ class LiveServer(LiveProcess):
         raise RuntimeError(f"the server did not start: {self.log.read_text()}")
 
 
+def children(process: int) -> list[int]:
+    """Of a process that runs, the processes that it has started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == process:
+                found.append(int(stat.parent.name))
+    return found
+
+
 def environment(**settings: str) -> dict[str, str]:
     """The variables of a process with these settings (`database_url`, ...) and no others."""
     others = {key: value for key, value in os.environ.items() if not key.startswith("ECONOMY_")}
     return others | {f"ECONOMY_{name.upper()}": value for name, value in settings.items()}
 
 
-def run_economy(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def program(release: str) -> list[str]:
+    """The command `economy`: ours, or that of another release, run in the folder where it lies."""
+    return [sys.executable, "-m", "economy"] if release else [str(ECONOMY)]
+
+
+def run_economy(
+    *arguments: str, release: str = "", **settings: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
-        [ECONOMY, *arguments],
+        [*program(release), *arguments],
+        cwd=release or None,
         env=environment(**settings),
         capture_output=True,
         encoding="utf-8",
@@ -85,13 +103,14 @@ def run_economy(*arguments: str, **settings: str) -> subprocess.CompletedProcess
 
 
 @contextlib.contextmanager
-def launched(*arguments: str, **settings: str) -> Iterator[LiveProcess]:
+def launched(*arguments: str, release: str = "", **settings: str) -> Iterator[LiveProcess]:
     """A command that runs until it is told to end; whatever is left of it is killed."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-c", LAUNCHER, str(os.getpid()), str(ECONOMY), *arguments],
+                [sys.executable, "-c", LAUNCHER, str(os.getpid()), *program(release), *arguments],
+                cwd=release or None,
                 env=environment(**settings),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -118,17 +137,17 @@ def live_process(*arguments: str, **settings: str) -> Iterator[LiveProcess]:
 
 
 @contextlib.contextmanager
-def launched_server(*arguments: str, **settings: str) -> Iterator[LiveServer]:
+def launched_server(*arguments: str, release: str = "", **settings: str) -> Iterator[LiveServer]:
     """A server on a free port of 127.0.0.1, not yet ready; it may end in any way."""
     address = ("--host", "127.0.0.1", "--port", "0")
-    with launched("serve", *address, *arguments, **settings) as live:
+    with launched("serve", *address, *arguments, release=release, **settings) as live:
         yield LiveServer(live.process, live.log)
 
 
 @contextlib.contextmanager
-def live_server(*arguments: str, **settings: str) -> Iterator[LiveServer]:
+def live_server(*arguments: str, release: str = "", **settings: str) -> Iterator[LiveServer]:
     """A server on a free port of 127.0.0.1; at the end it must stop in order."""
-    with launched_server(*arguments, **settings) as server:
+    with launched_server(*arguments, release=release, **settings) as server:
         server.wait_until_ready()
         yield server
         server.terminate()

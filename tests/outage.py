@@ -170,7 +170,7 @@ class Pair:
         for server in self.servers:
             text = server.log.read_text()
             lines = text[self._read.get(server.url, 0) :].splitlines()
-            news.append([line for line in lines if not line.startswith("INFO: ")])
+            news.append([line for line in lines if " INFO uvicorn.error [" not in line])
             self._read[server.url] = len(text)
         return news
 

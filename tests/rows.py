@@ -59,6 +59,7 @@ HOUR = {"hour": NOW, "product_id": "1", "purchases": "1"}
 PERMANENT = {"product_id": "2", "product_type": "'permanent'"}
 VERIFICATION = {"started_at": NOW, "finished_at": LATER, "transactions": "5"}
 VERIFICATION |= {"broken_invariants": "0"}
+CIRCULATION = {"measured_at": NOW, "coins": "1e16", "owed": "0.5", "users": "2"}
 
 PRESENT: list[tuple[str, Row]] = [
     ("user", {"id": "1"} | USER),
@@ -76,6 +77,7 @@ PRESENT: list[tuple[str, Row]] = [
     ("job_progress", PROGRESS),
     ("purchase_hour", HOUR),
     ("verification", VERIFICATION),
+    ("circulation", CIRCULATION),
 ]
 # One more row for each table, without fault.
 GOOD: dict[str, Row] = {
@@ -88,6 +90,7 @@ GOOD: dict[str, Row] = {
     "job_progress": PROGRESS | {"job": "'reset'"},
     "purchase_hour": HOUR | {"hour": LATER},
     "verification": VERIFICATION | {"started_at": LATER},
+    "circulation": CIRCULATION | {"measured_at": LATER},
 }
 # Rows of all kinds, without fault.
 GOOD_TRANSACTIONS: dict[str, Row] = {

@@ -18,6 +18,7 @@ from tests.shop import Headers, Shop
 
 ROOT = Path(__file__).parents[1]
 NOT_MIGRATED = "Error: the database is not at the newest schema: run `economy migrate`\n"
+NO_BROKER = "redis+socket:///tmp/nobody-asks-it.sock"
 KEY = re.compile(r"eck_[A-Za-z0-9_-]{43}\n")
 TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\n")
 
@@ -90,6 +91,7 @@ async def test_from_nothing_to_the_first_purchase(empty_url: str) -> None:
         "job_progress": 0,
         "purchase_hour": 0,
         "verification": 0,
+        "circulation": 0,
     }
     assert first[:2] == again[:2]  # a token tells when it was made
     assert first[0] == "GraphiQL          http://127.0.0.1:8000/graphql"
@@ -216,9 +218,10 @@ def test_export_schema() -> None:
         ),
     ],
 )
-def test_wrong_settings(settings: dict[str, str], complaints: list[str]) -> None:
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_wrong_settings(command: str, settings: dict[str, str], complaints: list[str]) -> None:
     """One clear line each, without a value that may be secret."""
-    run = run_economy("serve", **settings)
+    run = run_economy(command, **settings)
     assert (run.returncode, run.stdout) == (2, "")
     lines = run.stderr.splitlines()
     assert len(lines) == len(complaints)
@@ -227,16 +230,17 @@ def test_wrong_settings(settings: dict[str, str], complaints: list[str]) -> None
         assert "hush" not in line
 
 
-@pytest.mark.parametrize("command", ["seed", "token --server", "verify"])
+@pytest.mark.parametrize("command", ["serve", "worker", "seed", "token --server", "verify"])
 def test_database_that_is_not_migrated(tmp_path: Path, command: str) -> None:
-    run = run_economy(*command.split(), database_url=f"sqlite:///{tmp_path}/empty.db")
+    url = f"sqlite:///{tmp_path}/empty.db"
+    run = run_economy(*command.split(), database_url=url, broker_url=NO_BROKER)
     assert told(run) == (1, "", NOT_MIGRATED)
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate"])
+@pytest.mark.parametrize("command", ["serve", "serve --workers 2", "worker", "migrate"])
 def test_database_that_cannot_be_reached(refusing_url: str, command: str) -> None:
     """Fails at once and in one line, which does not show the password."""
-    run = run_economy(command, database_url=refusing_url)
+    run = run_economy(*command.split(), database_url=refusing_url, broker_url=NO_BROKER)
     assert (run.returncode, run.stdout) == (1, "")
     [line] = run.stderr.splitlines()
     assert line.startswith("Error: the database failed: ConnectionRefusedError: [Errno ")

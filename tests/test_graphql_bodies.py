@@ -122,7 +122,7 @@ async def test_a_client_that_leaves_is_no_fault_of_ours(
     await writer.drain()
     writer.close()
     await writer.wait_closed()
-    labels = 'method="POST",route="/graphql",operation="graphql",status="400"'
+    labels = 'method="POST",operation="graphql",route="/graphql",status="400"'
     counted = f"economy_http_requests_total{{{labels}}} 1.0"
     while counted not in (await client.get("/metrics")).text:  # noqa: ASYNC110 - nor has this
         await asyncio.sleep(0.01)

@@ -168,14 +168,14 @@ async def test_metrics(shop: Shop) -> None:
         '{kind="purchase",outcome="replayed"}': 1,
         '{kind="purchase",outcome="INSUFFICIENT_FUNDS"}': 1,
     }
-    buy = 'method="POST",route="/products/{product_id}/purchase",operation="purchase"'
+    buy = 'method="POST",operation="purchase",route="/products/{product_id}/purchase"'
     assert await figures(shop.client, "economy_http_requests_total") == {
         f'{{{buy},status="200"}}': 3,
         f'{{{buy},status="402"}}': 1,
         f'{{{buy},status="404"}}': 1,
-        '{method="GET",route="other",operation="other",status="404"}': 1,
-        '{method="GET",route="/metrics",operation="metrics",status="200"}': 1,
+        '{method="GET",operation="other",route="other",status="404"}': 1,
+        '{method="GET",operation="metrics",route="/metrics",status="200"}': 1,
     }
     counts = await figures(shop.client, "economy_http_request_seconds_count")
-    assert counts['{route="/products/{product_id}/purchase",operation="purchase"}'] == 5
+    assert counts['{operation="purchase",route="/products/{product_id}/purchase"}'] == 5
     assert (await figures(shop.client, "economy_posting_batch_operations_count")) == {"": 5}

@@ -75,8 +75,9 @@ class Log:
             connection.close()
 
 
-async def credentials_in(url: str) -> list[dict[str, str]]:
-    settings = Settings(database_url=url, jobs_in_server=False)
+async def credentials_in(url: str, **changes: Any) -> list[dict[str, str]]:
+    """A player's, a server's, and two that are good for nothing."""
+    settings = Settings(database_url=url, jobs_in_server=False, **changes)
     async with open_shop(settings) as shop:
         await shop.world.credit(shop.world.anna, 1_000)
         token = PlayerTokens(settings).issue(shop.world.anna.id)

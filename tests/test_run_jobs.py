@@ -63,7 +63,7 @@ async def test_a_failing_job_does_not_stop_the_others(
             await until(is_done)
         assert {record.levelno for record in caplog.records} == {logging.ERROR}
         assert all(record.exc_info for record in caplog.records)
-        assert (await progress(services.database)).keys() == set(MARKED)
+        assert (await progress(services.database)).keys() == set(Job)
 
 
 async def test_jobs_run_at_start_and_end_when_cancelled(settings: Settings) -> None:

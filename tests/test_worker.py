@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 import redis
@@ -31,7 +30,7 @@ from tests.due_jobs import (
     until,
     watched_resets,
 )
-from tests.live import LiveProcess, live_process
+from tests.live import LiveProcess, children, live_process
 from tests.rival import Rival, open_rival
 from tests.servers import (
     RedisServer,
@@ -132,12 +131,12 @@ async def test_a_worker_does_what_is_due_at_its_start(
     with place.worker() as worker:
         await place.until_all_is_done()
         assert await place.resets.count() == 1
-        await until_said(worker, "succeeded", times=3)
+        await until_said(worker, "succeeded", times=len(Job))
         # between two tasks its connections are kept up, and what happens to them is told once
         cache_server.kill()
         await place.make_everything_due()
         place.trigger(RESET)
-        await until_said(worker, "succeeded", times=4)  # given back
+        await until_said(worker, "succeeded", times=len(Job) + 1)  # given back
         cache_server.start()
         await until_said(worker, "Redis answers again")
         assert not await is_reset(place.database)
@@ -145,7 +144,7 @@ async def test_a_worker_does_what_is_due_at_its_start(
         await until(lambda: is_reset(place.database))
         log = worker.log.read_text()
         assert (log.count("Redis fails"), log.count("Redis answers again")) == (1, 1)
-        await until_said(worker, "succeeded", times=5)
+        await until_said(worker, "succeeded", times=len(Job) + 2)
     assert messages(place.broker) == (0, 0)
 
 
@@ -156,7 +155,7 @@ async def test_beat_triggers_and_of_two_workers_one_does_it(place: Place) -> Non
         await place.make_everything_due()
         await place.until_all_is_done()
         for worker in (one, other):  # triggered again meanwhile: nothing is done twice
-            await until_said(worker, "succeeded", times=5)
+            await until_said(worker, "succeeded", times=len(Job))
         assert await place.resets.count() == 2
         assert await all_are_done(place.database)
         for process in (one, other, beat):
@@ -185,15 +184,6 @@ async def waiting_since(rival: Rival) -> list[datetime]:
         WHERE datname = current_database() AND wait_event_type = 'Lock'"""
     )
     return [row["xact_start"] for row in rows]
-
-
-def children(process: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == process:
-                found.append(int(stat.parent.name))
-    return found
 
 
 async def test_a_task_that_was_killed_is_delivered_again(place: Place) -> None:

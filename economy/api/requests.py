@@ -24,8 +24,14 @@ class Asked:
     """What is known of a request so far; log lines and figures carry it."""
 
     request_id: str
+    scope: Scope
     actor: str | None = None  # who asks, once the credential is read
-    operation: str | None = None  # the root field of GraphQL, also of the REST alias
+    root_field: str | None = None  # of GraphQL
+
+    @property
+    def operation(self) -> str:
+        """The root field of GraphQL, also of the REST alias."""
+        return self.root_field or str(getattr(self.scope.get("route"), "name", OTHER))
 
 
 _asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
@@ -45,7 +51,7 @@ def note_actor(name: str) -> None:
 def note_operation(name: str) -> None:
     request = _asked.get()
     if request is not None:
-        request.operation = name
+        request.root_field = name
 
 
 def request_id() -> str:
@@ -66,7 +72,7 @@ class RequestMiddleware:
             return
         given = header(scope, HEADER)
         id_ = given if given and _ACCEPTABLE.fullmatch(given) else os.urandom(16).hex()
-        asked = Asked(id_)
+        asked = Asked(id_, scope)
         _asked.set(asked)
         status = 500
 
@@ -84,6 +90,6 @@ class RequestMiddleware:
         finally:
             # the route's template: paths hold ids, and each would be a time series of its own
             route = getattr(scope.get("route"), "path", OTHER)
-            operation = asked.operation or getattr(scope.get("route"), "name", OTHER)
+            operation = asked.operation
             self._requests_of(scope["method"], route, operation, status).inc()
             self._seconds_of(route, operation).observe(time.perf_counter() - started_at)

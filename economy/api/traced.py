@@ -50,7 +50,7 @@ class TracingMiddleware:
                 if request is not None:
                     span.set_attribute("economy.request_id", request.request_id)
                     span.set_attribute("economy.actor", request.actor or "")
-                    span.set_attribute("economy.operation", request.operation or "")
+                    span.set_attribute("economy.operation", request.operation)
 
 
 def trace_resolvers(schema: GraphQLSchema, tracing: Tracing) -> None:

@@ -41,4 +41,4 @@ async def jobs_succeeded_at(session: AsyncSession) -> dict[str, datetime]:
     """Of those that have ended well at all."""
     statement = select(_TABLE.c.job, _TABLE.c.succeeded_at)
     rows = await session.execute(statement.where(_TABLE.c.succeeded_at.is_not(None)))
-    return dict(row._tuple() for row in rows)
+    return {row.job: row.succeeded_at for row in rows}

@@ -48,11 +48,11 @@ class JobService:
         """
         try:
             has_run = await self._run(job)
+            async with self._database.unit_of_work() as session:
+                await set_job_succeeded_at(session, job, datetime.now(UTC))
         except BaseException:
             self._runs.labels(job.value, "failed").inc()
             raise
-        async with self._database.unit_of_work() as session:
-            await set_job_succeeded_at(session, job, datetime.now(UTC))
         self._runs.labels(job.value, "done" if has_run else "idle").inc()
         return has_run
 

@@ -95,6 +95,17 @@ class PostingQueue:
             self._start_batches()
             await asyncio.wait(self._batches | self._held_batches)
 
+    async def abandon(self) -> None:
+        """Leave unanswered what was accepted and is not answered yet."""
+        self._ready.clear()
+        self._held_ready.clear()
+        self._waiting.clear()
+        running = self._batches | self._held_batches
+        for batch in running:
+            batch.cancel()
+        if running:
+            await asyncio.wait(running)
+
     def _start_batches(self) -> None:
         while self._ready and len(self._batches) < self._lanes:
             self._start_batch(self._batches, *self._take_batch(self._ready))
@@ -137,10 +148,10 @@ class PostingQueue:
             await self._answer(batch)
         finally:
             for user_id in users:
-                if self._waiting[user_id]:
+                if self._waiting.get(user_id):
                     self._make_ready(user_id)
                 else:
-                    del self._waiting[user_id]
+                    self._waiting.pop(user_id, None)
 
     def _make_ready(self, user_id: int) -> None:
         (self._held_ready if user_id in self._held else self._ready).append(user_id)
@@ -207,6 +218,7 @@ class PostingQueue:
             if waiting.user_id in held:
                 self._waiting[waiting.user_id].appendleft(waiting)
                 self._length += 1
+        self._metrics.queue_length.set(self._length)
         free = [waiting for waiting in batch if waiting.user_id not in held]
         if held:
             return [free] if free else []

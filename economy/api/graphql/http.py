@@ -180,7 +180,7 @@ class GraphQLEndpoint:
         self, body: dict[str, Any], media: str, status: int, headers: dict[str, str] | None = None
     ) -> Answer:
         request = asked()
-        operation = (request and request.operation) or self.name
+        operation = request.operation if request is not None else self.name
         for error in body.get("errors", ()):
             self._errors.labels(operation, error["extensions"]["code"]).inc()
         return _answered(orjson.dumps(body), media, status, headers)
