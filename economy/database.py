@@ -263,8 +263,11 @@ def _server_settings(settings: Settings) -> dict[str, str]:
 
 def _for_transaction(settings: Settings) -> str:
     """The same as one statement, in force until the transaction ends."""
-    ours = _server_settings(settings).items()
-    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in ours)
+    ours = _server_settings(settings)
+    del ours["jit"]  # asyncpg restores it, at times for the whole connection
+    return "SELECT " + ", ".join(
+        f"set_config('{name}', '{value}', true)" for name, value in ours.items()
+    )
 
 
 def _configure(configuration: str, connection: Connection) -> None:

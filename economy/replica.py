@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,14 +14,13 @@ from economy.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 LONGEST_READ_SECONDS = 2.0  # then the primary is asked
 LEFT_ALONE_SECONDS = 5.0  # after a failure, so that not every request waits for it
 
 
-class NotNewEnough(Exception):
+class _NotNewEnough(Exception):
     """What is asked for has not arrived at the standby yet."""
 
 
@@ -40,25 +39,25 @@ class Replica:
 
     async def read(
         self,
-        query: Callable[Concatenate[AsyncSession, P], Awaitable[T]],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        query: Callable[[AsyncSession], Awaitable[T]],
+        *,
+        is_new_enough: Callable[[AsyncSession], Awaitable[bool]] | None = None,
     ) -> T:
-        """Like `Database.read`. A query that raises NotNewEnough is run again on the primary, where
-        it must not. Raises Unavailable."""
+        """Like `Database.read`. Of a standby that is not new enough nothing is read, but of the
+        primary. Raises Unavailable."""
         now = asyncio.get_running_loop().time()
         if self._standby is not None and now >= self._left_alone_until:
             try:
                 async with asyncio.timeout(LONGEST_READ_SECONDS):
-                    found = await self._standby.read(query, *args, **kwargs)
-            except NotNewEnough:
+                    found = await self._standby.read(_if_new_enough, query, is_new_enough)
+            except _NotNewEnough:
                 pass
             except Exception as error:  # whatever it is: the primary knows better
                 self._leave_alone(error)
             else:
                 self._up.set(1)
                 return found
-        return await self._primary.read(query, *args, **kwargs)
+        return await self._primary.read(query)
 
     def watch(self, told: Told) -> None:
         if self._standby is not None:
@@ -75,3 +74,14 @@ class Replica:
             logger.warning("the replica is left alone for a while: %s", type(cause).__name__)
         self._left_alone_until = now + LEFT_ALONE_SECONDS
         self._up.set(0)
+
+
+async def _if_new_enough(
+    session: AsyncSession,
+    query: Callable[[AsyncSession], Awaitable[T]],
+    is_new_enough: Callable[[AsyncSession], Awaitable[bool]] | None,
+) -> T:
+    # asked first: what is read later is newer
+    if is_new_enough is not None and not await is_new_enough(session):
+        raise _NotNewEnough
+    return await query(session)

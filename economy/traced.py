@@ -49,11 +49,18 @@ def _trace_posting(posting: Posting, queue: PostingQueue, tracing: Tracing) -> N
     async def traced_batch(batch: Sequence[Entry]) -> list[Answer]:
         links = [asked[id(one.operation)] for one in batch if id(one.operation) in asked]
         attributes = {"economy.batch.operations": len(batch)}
-        with tracing.span("post batch", attributes=attributes, links=links):
+        with tracing.span(
+            "post batch", attributes=attributes, links=links, within=_recorded(links)
+        ):
             return await post_batch(batch)
 
     vars(queue)["post"] = traced_post
     vars(posting)["post"] = traced_batch
+
+
+def _recorded(operations: Sequence[SpanContext]) -> SpanContext | None:
+    """The first that is sent: a batch is seen where one of its operations is."""
+    return next((one for one in operations if one.trace_flags.sampled), None)
 
 
 def _trace_redis(client: RedisClient, tracing: Tracing) -> None:

@@ -4,32 +4,62 @@ https://opentelemetry.io/docs/specs/semconv/ names the attributes. No value of a
 them: statements bear placeholders, and of errors there is the name.
 """
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import (
     INVALID_SPAN,
     Link,
+    NonRecordingSpan,
     Span,
     SpanContext,
     SpanKind,
     StatusCode,
     get_current_span,
+    set_span_in_context,
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from economy.errors import Decline
 
+logger = logging.getLogger(__name__)
+
 EXPORT_SECONDS = 2.0  # the longest that one export, also the last, may take
 
 Attributes = Mapping[str, str | int]
+
+
+class _Exporter(OTLPSpanExporter):
+    """Says once that the collector fails, and once that it answers again."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, timeout=EXPORT_SECONDS)
+        for name in ("exporter", "sdk"):  # they say it each time
+            logging.getLogger(f"opentelemetry.{name}").setLevel(logging.CRITICAL)
+        self.is_closing = False
+        self._fails = self._gives_up = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self._gives_up:
+            return SpanExportResult.FAILURE
+        result = super().export(spans)
+        fails = result is not SpanExportResult.SUCCESS
+        if fails and not self._fails:
+            logger.warning("the collector of traces fails: they are dropped until it answers")
+        elif self._fails and not fails:
+            logger.warning("the collector of traces answers again")
+        self._fails = fails
+        self._gives_up = fails and self.is_closing  # each try may take its whole time
+        return result
 
 
 class Tracing:
@@ -43,13 +73,14 @@ class Tracing:
             resource=resource,
             shutdown_on_exit=False,
         )
-        exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_SECONDS)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._exporter = _Exporter(f"{endpoint.rstrip('/')}/v1/traces")
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("economy")
         self._propagator = TraceContextTextMapPropagator()
 
     def close(self) -> None:
-        """What is not sent yet is sent."""
+        """What is not sent yet is sent, unless the collector fails."""
+        self._exporter.is_closing = True
         self._provider.shutdown()
 
     @contextmanager
@@ -61,15 +92,17 @@ class Tracing:
         attributes: Attributes | None = None,
         links: Sequence[SpanContext] = (),
         caller: Mapping[str, str] | None = None,
+        within: SpanContext | None = None,
     ) -> Iterator[Span]:
         """`caller`: headers of who asks, which may name the trace that this is a part of. Without
-        it, it is a part of what is under way; of nothing, such as a heartbeat, there is none."""
-        if caller is None and not _is_traced():
+        it, it is a part of `within`, or of what is under way; of nothing, such as a heartbeat,
+        there is none."""
+        if caller is None and within is None and not _is_traced():
             yield INVALID_SPAN
             return
         with self._tracer.start_as_current_span(
             name,
-            context=None if caller is None else self._propagator.extract(caller),
+            context=self._context(caller, within),
             kind=kind,
             attributes=attributes,
             links=[Link(one) for one in links],
@@ -84,6 +117,13 @@ class Tracing:
             except Exception as error:
                 note_error(span, error)
                 raise
+
+    def _context(
+        self, caller: Mapping[str, str] | None, within: SpanContext | None
+    ) -> Context | None:
+        if within is not None:
+            return set_span_in_context(NonRecordingSpan(within))
+        return None if caller is None else self._propagator.extract(caller)
 
     def note(
         self, name: str, *, seconds: float, attributes: Attributes, error: BaseException | None

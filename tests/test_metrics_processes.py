@@ -69,7 +69,7 @@ class Place:
 
     def client(self) -> httpx.AsyncClient:
         """Of one connection."""
-        limits = httpx.Limits(max_connections=1)
+        limits = httpx.Limits(max_connections=1, keepalive_expiry=None)
         return httpx.AsyncClient(
             base_url=self.server.url, trust_env=False, timeout=60, limits=limits
         )

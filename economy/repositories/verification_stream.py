@@ -37,11 +37,13 @@ async def _from_postgres(
     assert connection is not None
     rows: list[Any] = []
     # Not its fetch(), which leaves the portal open: the server would keep each one's sorted rows.
-    async for row in connection.cursor(
+    prepared = await connection.prepare(
         statement.replace(":first", "$1").replace(":last", "$2"),
-        *(between or ()),
-        prefetch=ROWS_AT_ONCE,
+        name="",  # nothing is left of it on the server's connection, which may be pgbouncer's
         timeout=LONGEST_SILENCE_SECONDS,
+    )
+    async for row in prepared.cursor(
+        *(between or ()), prefetch=ROWS_AT_ONCE, timeout=LONGEST_SILENCE_SECONDS
     ):
         rows.append(row)
         if len(rows) == ROWS_AT_ONCE:

@@ -6,6 +6,7 @@ only for both ends of the window. So its cost grows neither with history nor wit
 
 import logging
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 import orjson
@@ -78,7 +79,7 @@ class AnalyticsService:
     async def compute(self) -> bytes:
         """As long as anybody may ask for: every `limit` is a part of it."""
         now = datetime.now(UTC)
-        return orjson.dumps(await self._replica.read(_ranking, now))
+        return orjson.dumps(await self._replica.read(partial(_ranking, now)))
 
     async def count_purchases(self) -> bool:
         """Count the hours that are over, oldest first, each once. False: there was none."""
@@ -106,7 +107,7 @@ class AnalyticsService:
         await delete_hours(session, before=start_of_hour(datetime.now(UTC) - WINDOW))
 
 
-async def _ranking(session: AsyncSession, now: datetime) -> list[tuple[int, int]]:
+async def _ranking(now: datetime, session: AsyncSession) -> list[tuple[int, int]]:
     # two statements: what was counted before the second one never changes
     counted_until = await job_done_until(session, Job.COUNT_PURCHASES)
     return await most_purchased(

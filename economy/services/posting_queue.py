@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
+from contextvars import Context, copy_context
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
@@ -29,6 +30,7 @@ class _Waiting:
     entry: Entry
     answer: asyncio.Future[Booking]
     since: float  # by the loop's clock
+    context: Context  # of who asked: logs and traces of its batch are a part of that
 
     @property
     def user_id(self) -> int:
@@ -78,7 +80,7 @@ class PostingQueue:
         if self._length >= self._limit:
             raise Unavailable
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(Entry.of(operation), loop.create_future(), loop.time())
+        waiting = _Waiting(Entry.of(operation), loop.create_future(), loop.time(), copy_context())
         self._length += 1
         self._metrics.queue_length.set(self._length)
         if operation.user_id not in self._waiting:
@@ -116,7 +118,7 @@ class PostingQueue:
     def _start_batch(
         self, batches: set[asyncio.Task[None]], users: list[int], batch: list[_Waiting]
     ) -> None:
-        task = asyncio.create_task(self._run(users, batch))
+        task = asyncio.create_task(self._run(users, batch), context=batch[0].context)
         batches.add(task)
         task.add_done_callback(batches.discard)
         task.add_done_callback(lambda _: self._start_batches())

@@ -1,6 +1,6 @@
 """Users: creating and deleting them, reading them and their history."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from economy.errors import AlreadyTaken, UserNotFound
 from economy.models.claim import ClaimKind
 from economy.models.transaction import TransactionRow
 from economy.models.user import UserRow
-from economy.replica import NotNewEnough, Replica
+from economy.replica import Replica
 from economy.repositories.transaction import newest_transactions
 from economy.repositories.user import (
     claim_values,
@@ -99,14 +99,15 @@ class UserService:
         seqs = {id_: seq for id_, seq in seen_seqs.items() if seq is not None}
         query = partial(
             newest_transactions,
+            user_ids=seen_seqs,
             before_seq=position_of(page.after),
             kind=page.kind,
             limit=page.first + 1,  # one more tells whether there is a next page
         )
         if len(seqs) == len(seen_seqs):
-            rows = await self._replica.read(_with_all_up_to, query, seqs)
+            rows = await self._replica.read(query, is_new_enough=partial(_has_all_up_to, seqs))
         else:
-            rows = await self._database.read(query, seen_seqs)
+            rows = await self._database.read(query)
         by_user: dict[int, list[TransactionRow]] = {user_id: [] for user_id in seen_seqs}
         for row in rows:
             by_user[row.user_id].append(row)
@@ -116,13 +117,7 @@ class UserService:
         }
 
 
-async def _with_all_up_to(
-    session: AsyncSession,
-    query: Callable[[AsyncSession, Collection[int]], Awaitable[list[TransactionRow]]],
-    seqs: Mapping[int, int],
-) -> list[TransactionRow]:
-    """Raises NotNewEnough when a user's row is older than that: a player reads its own writes."""
+async def _has_all_up_to(seqs: Mapping[int, int], session: AsyncSession) -> bool:
+    """A player reads its own writes."""
     rows = await users_by_id(session, seqs)
-    if len(rows) < len(seqs) or any(row.last_seq < seqs[row.id] for row in rows):
-        raise NotNewEnough
-    return await query(session, seqs)
+    return len(rows) == len(seqs) and all(row.last_seq >= seqs[row.id] for row in rows)
