@@ -60,6 +60,10 @@ class Database:
         self._read_engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshot_engine = self._engine.execution_options(**SNAPSHOT_OPTIONS[self.dialect])
         self._begin = "BEGIN"
+        # Without statement caches our timeouts are in force in a transaction only.
+        self.posts_without_locks = (
+            self.dialect == "postgresql" and settings.database_statement_caches
+        )
         if self.dialect == "sqlite":
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_immediate)
@@ -93,6 +97,16 @@ class Database:
         A session of SQLAlchemy costs more than all statements of a batch.
         """
         return self.unit_of_work() if self.dialect == "sqlite" else self._driver_unit_of_work()
+
+    @asynccontextmanager
+    async def posting_connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """The driver's own connection: each statement is a transaction of its own."""
+        async with self._driver_connection() as connection:
+            try:
+                yield connection
+            except asyncio.CancelledError:
+                connection.terminate()  # a database that is silent would hold us up
+                raise
 
     async def read(
         self,
@@ -169,14 +183,11 @@ class Database:
     async def _driver_unit_of_work(self) -> AsyncIterator[asyncpg.Connection]:
         is_committing = False
         try:
-            async with self._driver_connection() as connection:
+            async with self.posting_connection() as connection:
                 try:
                     await connection.execute(self._begin)
                     yield connection
-                except asyncio.CancelledError:
-                    connection.terminate()  # a database that is silent would hold us up
-                    raise
-                except BaseException:
+                except Exception:
                     with suppress(Exception):  # then it is thrown away
                         await connection.execute("ROLLBACK")
                     raise

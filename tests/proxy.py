@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from enum import Enum, auto
 
 from sqlalchemy.engine import URL, make_url
 
+WRITES = b"SELECT is_current FROM seen"  # the end of posting's statement that commits by itself
+
 
 class Break(Enum):
-    """What becomes of the next COMMIT. The service's connection is of no use after it."""
+    """What becomes of the next COMMIT, or of the statement that does without. The service's
+    connection is of no use after it."""
 
     BEFORE_COMMIT = auto()  # it never reaches the server
     AFTER_COMMIT = auto()  # the server has committed, its answer is lost
@@ -25,6 +28,7 @@ class Proxy:
         self.next_commit: Break | None = None
         self.commits_behind: list[Break] = []  # what becomes of those that follow it
         self.broken: list[Break] = []
+        self.has_broken = asyncio.Event()
         self.let_commit_through = asyncio.Event()
         self.holds_next = b""  # the next statement that begins so waits until it is let through
         self.is_holding = asyncio.Event()
@@ -58,15 +62,18 @@ class Proxy:
             writer.transport.abort()
             return
         down = asyncio.create_task(_copy(server_reader, writer))
+        prepared: dict[bytes, bytes] = {}
         try:
             while data := await reader.read(2**16):
-                if self.next_commit is not None and _simple_query(data).startswith(b"COMMIT"):
+                statement = _executed(data, prepared)
+                is_commit = statement.startswith(b"COMMIT") or statement.endswith(WRITES)
+                if self.next_commit is not None and is_commit:
                     how, self.next_commit = self.next_commit, self._take_next()
                     down.cancel()
                     await asyncio.wait([down])
                     await self._break(how, data, writer, server_reader, server_writer)
                     break
-                await self._hold(data)
+                await self._hold(statement)
                 server_writer.write(data)
         except ConnectionError:
             pass  # one side has gone: so does the other
@@ -75,8 +82,8 @@ class Proxy:
             writer.transport.abort()
             server_writer.transport.abort()
 
-    async def _hold(self, data: bytes) -> None:
-        if self.holds_next and _simple_query(data).startswith(self.holds_next):
+    async def _hold(self, statement: bytes) -> None:
+        if self.holds_next and statement.startswith(self.holds_next):
             self.holds_next = b""
             self.is_holding.set()
             await self.let_held_through.wait()
@@ -97,9 +104,10 @@ class Proxy:
             await self.let_commit_through.wait()
         if how is not Break.BEFORE_COMMIT:
             server.write(commit)
-            if not (await server_reader.read(2**16)).startswith(b"C"):  # CommandComplete
+            if b"C" not in _kinds(await server_reader.read(2**16)):  # CommandComplete
                 raise ConnectionError("the server has gone, too")
         self.broken.append(how)
+        self.has_broken.set()
         if how is Break.SILENCE:
             await asyncio.Event().wait()  # until the test ends: no data, no end of data
 
@@ -111,9 +119,31 @@ class Proxy:
         return await asyncio.open_connection(host, port)
 
 
-def _simple_query(data: bytes) -> bytes:
-    """The text of a statement that came without arguments, as BEGIN and COMMIT do."""
-    return data[5:] if data[:1] == b"Q" else b""  # behind the message's kind and length
+def _messages(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of each: https://www.postgresql.org/docs/current/protocol-message-formats.html"""
+    while len(data) >= 5:
+        end = 1 + int.from_bytes(data[1:5])
+        yield data[:1], data[5:end]
+        data = data[end:]
+
+
+def _kinds(data: bytes) -> set[bytes]:
+    return {kind for kind, _ in _messages(data)}
+
+
+def _executed(data: bytes, prepared: dict[bytes, bytes]) -> bytes:
+    """The text of the statement that is run, from where it was prepared."""
+    for kind, content in _messages(data):
+        match kind:
+            case b"Q":  # without arguments, as BEGIN and COMMIT
+                return content.rstrip(b"\0")
+            case b"P":
+                name, text, *_ = content.split(b"\0")
+                prepared[name] = text.strip()
+            case b"B":
+                _portal, name, *_ = content.split(b"\0")
+                return prepared.get(name, b"")
+    return b""
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -174,7 +174,7 @@ async def test_statements_of_a_batch_are_constant(world: World) -> None:
         recorded.append(statements)
     assert recorded[0] == recorded[1]
     if world.services.database.dialect == "postgresql":
-        assert len(recorded[0]) == 4  # BEGIN; lock and find; write; COMMIT
+        assert len(recorded[0]) == 2  # find; write
     else:
         assert len(recorded[0]) == 8  # BEGIN; users, products, items, keys; users, items, journal
 

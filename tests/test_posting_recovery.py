@@ -151,10 +151,11 @@ async def test_a_commit_that_arrives_late(postgres_url: str, rival: Rival) -> No
 async def test_a_commit_of_nothing_new_is_lost(postgres_url: str, how: Break) -> None:
     """A batch of replays alone has no row to be looked up by."""
     async with open_proxy(postgres_url) as proxy, open_world(proxy.url) as world:
-        first = await world.buy(world.anna, world.boost, idempotency_key="k")
+        asked = {"idempotency_key": "k", "external_reference": "r"}
+        first = await world.credit(world.anna, 5, **asked)
         before = await world.state()
         proxy.next_commit = how
-        again = await world.buy(world.anna, world.boost, idempotency_key="k")
+        again = await world.credit(world.anna, 5, **asked)
         assert proxy.broken == [how]
         assert again == first._replace(replayed=True)
         assert await world.state() == before

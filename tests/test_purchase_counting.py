@@ -146,7 +146,11 @@ async def test_an_hour_waits_for_purchases_that_have_not_ended(
         async with rival.connection.transaction():
             # writes nothing itself, but lets nobody write
             await rival.connection.execute("LOCK TABLE inventory IN SHARE MODE")
-            buying = asyncio.create_task(world.buy(world.anna, world.boost))
+            # a reference is claimed first, so that this writes before it waits
+            buying = asyncio.gather(
+                world.buy(world.anna, world.boost),
+                world.credit(world.boris, 1, external_reference="r"),
+            )
             await rival.until_waiting()
             for _ in range(2):
                 with caplog.at_level(logging.WARNING, "economy"):

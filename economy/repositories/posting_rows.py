@@ -38,6 +38,11 @@ class Wanted(NamedTuple):
     references: list[tuple[str, int]]  # (external reference, user id)
     targets: list[tuple[int, UUID]]  # (user id, transaction id)
 
+    @property
+    def is_found_without_locks(self) -> bool:
+        """A user's `last_seq` does not vouch for references and targets."""
+        return not self.references and not self.targets
+
     def items_with(self, targets: Iterable[TransactionRow]) -> list[tuple[int, int]]:
         """Also those that the targets have moved."""
         moved = {(row.user_id, row.product_id) for row in targets if row.product_id is not None}

@@ -10,9 +10,11 @@ from economy.errors import (
     ConcurrencyConflict,
     ConnectionLost,
     LockNotGranted,
+    Unavailable,
 )
+from economy.repositories import posting_postgres
 from economy.repositories.posting import posting_statements
-from economy.repositories.posting_rows import Wanted
+from economy.repositories.posting_rows import Found, Wanted
 from economy.services.operations import product_id_of, reference_of, target_id_of
 from economy.services.settlement import Answer, Entry, Settlement
 
@@ -36,7 +38,7 @@ class Posting:
         """
         for attempt in range(ATTEMPTS):
             try:
-                return await self._post_once(batch)
+                return await self._post_once(batch, is_first_try=attempt == 0)
             except LockNotGranted:  # it has waited long enough
                 raise
             except (ConcurrencyConflict, ConnectionLost):
@@ -50,14 +52,45 @@ class Posting:
         async with self._database.posting_unit_of_work() as session:
             return await self._statements.users_held(session, user_ids)
 
-    async def _post_once(self, batch: Sequence[Entry]) -> list[Answer]:
-        answers: list[Answer] = []
+    async def _post_once(self, batch: Sequence[Entry], *, is_first_try: bool) -> list[Answer]:
+        wanted = _wanted(batch)
+        if is_first_try and self._database.posts_without_locks and wanted.is_found_without_locks:
+            answers = await self._post_without_locks(batch, wanted)
+            if answers is not None:
+                return answers
+        return await self._post_behind_locks(batch, wanted)
+
+    async def _post_without_locks(
+        self, batch: Sequence[Entry], wanted: Wanted
+    ) -> list[Answer] | None:
+        """Two round trips, and no lock is held while we decide. None: nothing was written, as
+        somebody else has moved one of the users meanwhile."""
         settlement: Settlement | None = None
         try:
+            async with self._database.posting_connection() as connection:
+                found = await posting_postgres.find(connection, wanted)
+                if any(user.deleted_at is not None for user in found.users):
+                    return None
+                settlement, answers = _settled(found, batch)
+                changes = settlement.changes()
+                if changes.written and not await posting_postgres.write_if_current(
+                    connection, found, changes
+                ):
+                    return None
+        except Unavailable as error:
+            if settlement is None:
+                raise
+            if not await self._is_committed(settlement):
+                raise ConnectionLost from error
+        return answers
+
+    async def _post_behind_locks(self, batch: Sequence[Entry], wanted: Wanted) -> list[Answer]:
+        settlement: Settlement | None = None
+        answers: list[Answer] = []
+        try:
             async with self._database.posting_unit_of_work() as session:
-                found = await self._statements.lock_and_find(session, _wanted(batch))
-                settlement = Settlement(found)
-                answers = [settlement.settle(entry) for entry in batch]
+                found = await self._statements.lock_and_find(session, wanted)
+                settlement, answers = _settled(found, batch)
                 await self._statements.write(session, settlement.changes())
         except CommitOutcomeUnknown:
             if settlement is None or not await self._is_committed(settlement):
@@ -80,6 +113,11 @@ class Posting:
             except (ConcurrencyConflict, ConnectionLost, CommitOutcomeUnknown):
                 continue
         raise CommitOutcomeUnknown
+
+
+def _settled(found: Found, batch: Sequence[Entry]) -> tuple[Settlement, list[Answer]]:
+    settlement = Settlement(found)
+    return settlement, [settlement.settle(entry) for entry in batch]
 
 
 def _wanted(batch: Sequence[Entry]) -> Wanted:
