@@ -42,13 +42,13 @@ from economy.api.graphql.compiled_reading import (
     attribute_of,
     class_of,
     is_just,
+    leaf_of,
     reading,
     reading_object,
 )
-from economy.api.graphql.compiled_waiting import awaited, gathered, settle
+from economy.api.graphql.compiled_selections import at_once, one_by_one
+from economy.api.graphql.compiled_waiting import PLAIN, awaited, gathered, settle
 
-# values of these classes are never awaitable
-PLAIN = {str, int, bool, float, type(None), dict, list}
 LISTS = {list, tuple}  # a subclass may be anything
 
 
@@ -69,10 +69,16 @@ class Compiler:
     def fields(
         self, parent_type: GraphQLObjectType, grouped: GroupedFieldSet, *, is_serial: bool = False
     ) -> RunFields:
-        fields = [
-            (name, self._field(parent_type, name, details)) for name, details in grouped.items()
-        ]
-        return _one_by_one(fields) if is_serial else _at_once(fields)
+        fields = {
+            name: self._field(parent_type, name, details) for name, details in grouped.items()
+        }
+        if is_serial:
+            return one_by_one(fields)
+        leaves = (
+            leaf_of(name, self._schema.get_field(parent_type, details[0].node.name.value))
+            for name, details in grouped.items()
+        )
+        return at_once(fields, [leaf for leaf in leaves if leaf is not None])
 
     def _field(
         self, parent_type: GraphQLObjectType, name: str, details: FieldDetailsList
@@ -206,34 +212,6 @@ def _leaf(type_: GraphQLLeafType) -> Complete:
 def _given(_state: State, outcome: Any, _info: Info) -> Any:
     """A resolver of what has been read before, or of the error that came of it."""
     return outcome
-
-
-def _at_once(fields: list[tuple[str, RunField]]) -> RunFields:
-    def run(state: State, source: Any, path: Path | None) -> Any:
-        results: dict[str, Any] = {}
-        waiting: list[str] = []
-        try:
-            for name, run_field in fields:
-                result = results[name] = run_field(state, source, path)
-                if result.__class__ not in PLAIN and is_awaitable(result):
-                    waiting.append(name)
-        except Exception:
-            settle(state, results, waiting)
-            raise
-        return gathered(results, waiting) if waiting else results
-
-    return run
-
-
-def _one_by_one(fields: list[tuple[str, RunField]]) -> RunFields:
-    async def run(state: State, source: Any, path: Path | None) -> Any:
-        results: dict[str, Any] = {}
-        for name, run_field in fields:
-            result = run_field(state, source, path)
-            results[name] = await result if is_awaitable(result) else result
-        return results
-
-    return run
 
 
 def _resolving(

@@ -1,17 +1,25 @@
 """Makes closures of fields that only read an attribute of their source."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from enum import Enum
+from functools import cache, partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from graphql import (
+    GRAPHQL_MAX_INT,
+    GRAPHQL_MIN_INT,
     GraphQLField,
+    GraphQLInt,
+    GraphQLLeafType,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
     Undefined,
     get_nullable_type,
+    is_leaf_type,
     is_non_null_type,
 )
 from graphql.execution.collect_fields import FieldDetailsList
@@ -38,6 +46,91 @@ class Place(NamedTuple):
     parent_type: str
     type: GraphQLOutputType
     details: FieldDetailsList
+
+
+class Leaf(NamedTuple):
+    """A field that is an attribute of its source, and a leaf."""
+
+    name: str  # in the answer
+    attribute: str
+    type: GraphQLLeafType
+
+
+def leaf_of(name: str, field: GraphQLField | None) -> Leaf | None:
+    attribute = None if field is None else attribute_of(field)
+    if field is None or attribute is None:
+        return None
+    type_ = get_nullable_type(field.type)
+    return Leaf(name, attribute, type_) if is_leaf_type(type_) else None
+
+
+def reading_together(
+    names: Sequence[str], leaves: Sequence[Leaf]
+) -> Callable[[Any], dict[str, Any] | None]:
+    """All leaves of an object by one look at it.
+
+    Of a source it makes a dict of these names, in which all but the leaves are None. None: there is
+    something unusual about one of them, or there are fewer than two.
+    """
+    if len(leaves) < 2:
+        return lambda _source: None
+    attributes = [leaf.attribute for leaf in leaves]
+    values_in, is_plain = itemgetter(*attributes), cache(partial(_is_plain, attributes))
+    places = [leaf.name for leaf in leaves]
+    classes: tuple[type, ...] = ()  # of the values as they were the last time
+    coerced: list[tuple[int, Callable[[Any], Any]]] = []  # those that do not stay as they are
+
+    def learn(found: tuple[type, ...]) -> None:
+        nonlocal classes, coerced
+        classes = found
+        coerced = [
+            (place, _output_of(leaf.type))
+            for place, (leaf, class_) in enumerate(zip(leaves, found, strict=True))
+            if class_ is not UNCHANGED.get(leaf.type)
+        ]
+
+    def read(source: Any) -> dict[str, Any] | None:
+        if not is_plain(source.__class__):
+            return None
+        try:
+            values = list(values_in(source.__dict__))
+            found = tuple(map(type, values))
+            if found != classes:
+                if not all(class_ in LEAVES or issubclass(class_, Enum) for class_ in found):
+                    return None
+                learn(found)
+            for place, coerce in coerced:
+                value = values[place] = coerce(values[place])
+                if value is None or value is Undefined:
+                    return None
+        except Exception:
+            return None
+        results: dict[str, Any] = dict.fromkeys(names)
+        results.update(zip(places, values, strict=True))
+        return results
+
+    return read
+
+
+def _is_plain(attributes: Sequence[str], class_: type) -> bool:
+    """Whether to read these attributes of an instance is to look into its dict, without any other
+    effect: each must be read once."""
+    has_own_way = any("__getattribute__" in vars(one) for one in class_.__mro__[:-1])
+    return not has_own_way and not any(
+        hasattr(getattr(class_, attribute, None), "__get__") for attribute in attributes
+    )
+
+
+def _output_of(type_: GraphQLLeafType) -> Callable[[Any], Any]:
+    coerce: Callable[[Any], Any] = type_.coerce_output_value
+    if type_ is not GraphQLInt:
+        return coerce
+
+    def coerce_int(value: Any) -> Any:
+        is_plain = value.__class__ is int and GRAPHQL_MIN_INT <= value <= GRAPHQL_MAX_INT
+        return value if is_plain else coerce(value)
+
+    return coerce_int
 
 
 def reading(attribute: str, type_: GraphQLOutputType, finish: RunField) -> RunField:

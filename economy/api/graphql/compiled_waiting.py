@@ -9,6 +9,9 @@ from graphql.pyutils import Path, gather_with_cancel
 
 from economy.api.graphql.compiled_arguments import State
 
+# values of these classes are never awaitable
+PLAIN = {str, int, bool, float, type(None), dict, list}
+
 
 async def awaited(
     state: State,
