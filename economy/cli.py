@@ -20,6 +20,7 @@ from economy.app import require_migrated
 from economy.cli_keys import key_name, keys
 from economy.commands import open_database, open_migrated, patient, read_settings, run
 from economy.garbage import spare_the_collector
+from economy.http_protocol import HttpProtocol
 from economy.logs import configure_logging
 from economy.metrics import share_between_processes
 from economy.migrate import migrate as migrate_database
@@ -80,6 +81,7 @@ def _run_server(settings: Settings) -> None:
     uvicorn.run(
         "economy.app:create_app",
         factory=True,
+        http=HttpProtocol,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
