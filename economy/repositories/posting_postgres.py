@@ -168,7 +168,7 @@ async def lock_and_find(connection: asyncpg.Connection, wanted: Wanted) -> Found
 
 
 async def find(connection: asyncpg.Connection, wanted: Wanted) -> Found:
-    """As of one moment, without a lock. Of a batch that wants no references and no targets."""
+    """As of one moment, without a lock. Of what does not need any."""
     return _found(await connection.fetch(_FIND, *_wanted_arrays(wanted, wanted.items)))
 
 

@@ -39,9 +39,9 @@ class Wanted(NamedTuple):
     targets: list[tuple[int, UUID]]  # (user id, transaction id)
 
     @property
-    def is_found_without_locks(self) -> bool:
+    def needs_locks(self) -> bool:
         """A user's `last_seq` does not vouch for references and targets."""
-        return not self.references and not self.targets
+        return bool(self.references or self.targets)
 
     def items_with(self, targets: Iterable[TransactionRow]) -> list[tuple[int, int]]:
         """Also those that the targets have moved."""

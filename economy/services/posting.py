@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 from economy.database import Database
 from economy.errors import (
@@ -36,9 +37,15 @@ class Posting:
         Unavailable when the database keeps failing, and whatever else a bug or a refusal of the
         database raises: then nothing of the batch was done.
         """
+        wanted, lost = _wanted(batch), None
         for attempt in range(ATTEMPTS):
             try:
-                return await self._post_once(batch, is_first_try=attempt == 0)
+                if attempt == 0 and self._database.posts_without_locks and not wanted.needs_locks:
+                    decided = await self._post_without_locks(batch, wanted)
+                    if decided.is_written:
+                        return decided.answers
+                    lost = decided if decided.is_written is None else None
+                return await self._post_behind_locks(batch, wanted, lost)
             except LockNotGranted:  # it has waited long enough
                 raise
             except (ConcurrencyConflict, ConnectionLost):
@@ -52,72 +59,72 @@ class Posting:
         async with self._database.posting_unit_of_work() as session:
             return await self._statements.users_held(session, user_ids)
 
-    async def _post_once(self, batch: Sequence[Entry], *, is_first_try: bool) -> list[Answer]:
-        wanted = _wanted(batch)
-        if is_first_try and self._database.posts_without_locks and wanted.is_found_without_locks:
-            answers = await self._post_without_locks(batch, wanted)
-            if answers is not None:
-                return answers
-        return await self._post_behind_locks(batch, wanted)
+    async def _post_without_locks(self, batch: Sequence[Entry], wanted: Wanted) -> "_Decided":
+        """Two round trips, and no lock is held while we decide.
 
-    async def _post_without_locks(
-        self, batch: Sequence[Entry], wanted: Wanted
-    ) -> list[Answer] | None:
-        """Two round trips, and no lock is held while we decide. None: nothing was written, as
-        somebody else has moved one of the users meanwhile."""
-        settlement: Settlement | None = None
+        Nothing is written if somebody has moved one of the users meanwhile, or one is deleted.
+        """
+        decided: _Decided | None = None
         try:
             async with self._database.posting_connection() as connection:
                 found = await posting_postgres.find(connection, wanted)
-                if any(user.deleted_at is not None for user in found.users):
-                    return None
-                settlement, answers = _settled(found, batch)
-                changes = settlement.changes()
-                if changes.written and not await posting_postgres.write_if_current(
+                decided = _decided(found, batch)
+                changes = decided.settlement.changes()
+                is_written = not changes.written or await posting_postgres.write_if_current(
                     connection, found, changes
-                ):
-                    return None
-        except Unavailable as error:
-            if settlement is None:
+                )
+        except Unavailable:
+            if decided is None:
                 raise
-            if not await self._is_committed(settlement):
-                raise ConnectionLost from error
-        return answers
+            return decided
+        return decided._replace(is_written=is_written)
 
-    async def _post_behind_locks(self, batch: Sequence[Entry], wanted: Wanted) -> list[Answer]:
-        settlement: Settlement | None = None
-        answers: list[Answer] = []
+    async def _post_behind_locks(
+        self, batch: Sequence[Entry], wanted: Wanted, lost: "_Decided | None"
+    ) -> list[Answer]:
+        """`lost` is written by now, or never will be once the users have moved."""
+        decided: _Decided | None = None
         try:
             async with self._database.posting_unit_of_work() as session:
-                found = await self._statements.lock_and_find(session, wanted)
-                settlement, answers = _settled(found, batch)
-                await self._statements.write(session, settlement.changes())
+                if lost is not None and await self._is_there(session, lost.settlement):
+                    return lost.answers
+                decided = _decided(await self._statements.lock_and_find(session, wanted), batch)
+                await self._statements.write(session, decided.settlement.changes())
         except CommitOutcomeUnknown:
-            if settlement is None or not await self._is_committed(settlement):
+            if decided is None or not await self._is_committed(decided.settlement):
                 raise ConnectionLost from None
-        return answers
+        return decided.answers
 
     async def _is_committed(self, settlement: Settlement) -> bool:
         """Look behind the users' locks: by then the lost commit has happened or never will."""
-        written = {row.id for row in settlement.written}
-        settled = {row.settled_hash for row in settlement.settled}
         for attempt in range(ATTEMPTS):
             await asyncio.sleep(FIRST_BACKOFF_SECONDS * 2**attempt)
             try:
                 async with self._database.posting_unit_of_work() as session:
-                    rows = await self._statements.lock_and_find_transactions(
-                        session,
-                        [(row.user_id, row.id) for row in settlement.written + settlement.settled],
-                    )
-                return any(row.id in written or row.settled_hash in settled for row in rows)
+                    return await self._is_there(session, settlement)
             except (ConcurrencyConflict, ConnectionLost, CommitOutcomeUnknown):
                 continue
         raise CommitOutcomeUnknown
 
+    async def _is_there(self, session: Any, settlement: Settlement) -> bool:
+        """Locks the users."""
+        written = {row.id for row in settlement.written}
+        settled = {row.settled_hash for row in settlement.settled}
+        rows = await self._statements.lock_and_find_transactions(
+            session, [(row.user_id, row.id) for row in settlement.written + settlement.settled]
+        )
+        return any(row.id in written or row.settled_hash in settled for row in rows)
 
-def _settled(found: Found, batch: Sequence[Entry]) -> tuple[Settlement, list[Answer]]:
+
+class _Decided(NamedTuple):
+    settlement: Settlement
+    answers: list[Answer]
+    is_written: bool | None = None  # None: unknown
+
+
+def _decided(found: Found, batch: Sequence[Entry]) -> _Decided:
     settlement = Settlement(found)
-    return settlement, [settlement.settle(entry) for entry in batch]
+    return _Decided(settlement, [settlement.settle(entry) for entry in batch])
 
 
 def _wanted(batch: Sequence[Entry]) -> Wanted:
