@@ -1,10 +1,9 @@
 #!/bin/sh
 # Makes stand-ins for the images of Dockerfile and docker-compose.yml, where none can be pulled:
-# for tests/test_containers.py. Needs root, debootstrap and a running Docker engine; two minutes.
+# for tests/test_containers.py. Needs root, debootstrap and a running Docker engine; some minutes.
 # Where an image of that name is there already and is the official one, it stays.
 set -eu
 cd "$(dirname "$0")"
-MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 
 is_official() {
     made=$(docker image inspect --format '{{index .Config.Labels "economy.stand-in"}}' "$1" 2>/dev/null) \
@@ -14,7 +13,8 @@ is_official() {
 make_debian() {
     folder=$(mktemp -d)
     trap 'rm -rf --one-file-system "$folder"' EXIT
-    debootstrap --variant=minbase --include=ca-certificates bookworm "$folder" "$MIRROR"
+    chmod 755 "$folder" # it becomes the root of the images, which every account has to enter
+    debootstrap --variant=minbase --include=ca-certificates bookworm "$folder" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"}
     tar --create --directory="$folder" --exclude='./var/cache/apt/*' --exclude='./var/lib/apt/lists/*' \
         --exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' --exclude='./usr/share/locale/*' . \
         | docker import --change 'LABEL economy.stand-in=true' - debian:bookworm-slim
