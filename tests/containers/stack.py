@@ -131,6 +131,8 @@ def running_stack() -> Iterator[Stack]:
         fill_in_secrets(stack.folder)
         try:
             stack.compose("up", "--build", "--detach")
+            # What buys is the next line of a user, who waits for nothing.
+            assert stack.healths()["api"] == "healthy"
             stack.wait_until_sound()
             yield stack
         finally:
