@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from economy.cache_store import MemoryStore
 from economy.database import Database
 from economy.redis_client import RedisClient
+from economy.repositories import posting_postgres
 
 PATIENCE_SECONDS = 30.0
 REDIS_STEPS = {"MGET": "look up", "UNLINK": "forget"}
@@ -109,12 +111,15 @@ async def in_every_order(play: Callable[[Order], Awaitable[None]]) -> list[Order
 
 
 def pause_at_database(patch: pytest.MonkeyPatch, database: Database) -> None:
-    """Before each read, and between a unit of work and its commit."""
+    """Before each read, and before each commit."""
     # on SQLite the one calls the other
     for name in ("read", "read_often") if database.dialect == "postgresql" else ("read",):
         patch.setattr(database, name, _pausing(getattr(database, name), "read"))
     for name in ("unit_of_work", "_driver_unit_of_work"):
         patch.setattr(database, name, _pausing_before_commit(getattr(database, name)))
+    # what writes without locks commits by itself; it is the same for all databases
+    if not hasattr(write := posting_postgres.write_if_current, "__wrapped__"):
+        patch.setattr(posting_postgres, "write_if_current", _pausing(write, "commit"))
 
 
 def pause_at_redis(patch: pytest.MonkeyPatch, client: RedisClient, *, leases: bool = True) -> None:
@@ -171,6 +176,7 @@ def _pausing_before_commit(unit_of_work: UnitOfWork) -> UnitOfWork:
 
 
 def _pausing(real: Callable[..., Awaitable[Any]], step: str) -> Callable[..., Awaitable[Any]]:
+    @wraps(real)
     async def pausing(*args: Any, **kwargs: Any) -> Any:
         await pause_before(step)
         return await real(*args, **kwargs)
