@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,12 +55,34 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     settings = read_settings()
     configure_logging(settings)
     run(_check(settings))
+    _check_files(settings)
+    _check_address(settings)
+    with _workers_prepared(settings):
+        _run_server(settings)
+
+
+def _check_files(settings: Settings) -> None:
     try:
         PersistedOperations.of(settings)
     except InvalidManifest as error:
-        raise click.ClickException(str(error)) from None
-    with _workers_prepared(settings):
-        _run_server(settings)
+        raise click.ClickException(f"{PREFIX}PERSISTED_OPERATIONS_FILE: {error}") from None
+    try:
+        PlayerTokens(settings).require_key_file()
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{PREFIX}JWT_JWKS: no set of keys is there: {error}") from None
+
+
+def _check_address(settings: Settings) -> None:
+    """uvicorn would tell of it after the start, within its log, and not name the settings."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.socket(family) as listener:
+            # as uvicorn does: connections of a server that has just ended are in nobody's way
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((settings.host, settings.port))
+    except OSError as error:
+        where = f"{PREFIX}HOST={settings.host}, {PREFIX}PORT={settings.port}"
+        raise click.ClickException(f"{where}: {error.strerror}") from None
 
 
 @contextmanager

@@ -72,6 +72,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except (Unavailable, ConcurrencyConflict, SQLAlchemyError, OSError) as error:
         cause = error.__cause__ or error
         why = " ".join(str(cause).split())
-        raise click.ClickException(f"the database failed: {type(cause).__name__}: {why}") from None
+        message = f"the database of {PREFIX}DATABASE_URL failed: {type(cause).__name__}: {why}"
+        raise click.ClickException(message) from None
     except (EconomyError, NotMigrated, CommandError) as error:
         raise click.ClickException(str(error)) from None

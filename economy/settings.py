@@ -7,20 +7,29 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from economy import urls
+from economy import setting_values, urls
 
 PREFIX = "ECONOMY_"
 DEVELOPMENT_JWT_SECRET = "development-secret-never-use-it-in-production"  # noqa: S105
 SHORTEST_JWT_SECRET = 32  # RFC 7518, section 3.2: an HS256 key has at least 256 bits
 
-RATE = Field(
-    pattern=r"^([1-9][0-9]{0,5}/[1-9][0-9]{0,5})?$",
-)
+LONGEST_MS = 24 * 3600 * 1000
+LONGEST_SECONDS = 10 * 365 * 24 * 3600  # beyond some bound a clock, or Redis, cannot tell it
+FILLED = Field(min_length=1)
+TTL = Field(ge=1, le=LONGEST_SECONDS)
+RATE = AfterValidator(setting_values.rate)
 
 
 class Environment(StrEnum):
     DEVELOPMENT = "development"
     PRODUCTION = "production"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
 
 
 class LogFormat(StrEnum):
@@ -56,10 +65,7 @@ class Settings(BaseSettings):
     environment: Annotated[
         Environment, Field(description="development | production; production refuses unsafe values")
     ] = Environment.DEVELOPMENT
-    log_level: Annotated[
-        str,
-        Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG | INFO | WARNING | ERROR"),
-    ] = "INFO"
+    log_level: Annotated[LogLevel, Field(description="the least that is told")] = LogLevel.INFO
     log_format: Annotated[
         LogFormat | None, Field(description="line | json; by default json in production")
     ] = None
@@ -73,24 +79,21 @@ class Settings(BaseSettings):
         float, Field(ge=0, le=1, description="of the traces that begin here, how many are kept")
     ] = 1.0
 
-    host: Annotated[str, Field(description="address that `economy serve` listens on")] = "127.0.0.1"
+    host: Annotated[str, FILLED, Field(description="where `economy serve` listens")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="0: any that is free")] = 8000
     request_timeout_seconds: Annotated[
         float, Field(gt=0, le=600, description="after which a request is answered with 503")
     ] = 30.0
     drain_seconds: Annotated[
         float,
-        Field(
-            ge=0,
-            le=600,
-            description="after SIGTERM: readiness says no, everything is still answered",
-        ),
+        Field(ge=0, le=600, description="after SIGTERM: not ready, but all is still answered"),
     ] = 0.0
     shutdown_seconds: Annotated[
         int, Field(ge=1, le=600, description="after that: the most that open requests may take")
     ] = 20
     cors_origins: Annotated[
         str,
+        AfterValidator(setting_values.origins),
         Field(description="origins whose pages may call, by commas, such as https://game.example"),
     ] = ""
     workers: Annotated[int, Field(ge=1, le=64, description="server processes")] = 1
@@ -113,11 +116,11 @@ class Settings(BaseSettings):
         float, Field(gt=0, le=60, description="the longest wait for a connection")
     ] = 5.0
     statement_timeout_ms: Annotated[
-        int, Field(ge=100, description="the longest statement; PostgreSQL only")
+        int, Field(ge=100, le=LONGEST_MS, description="the longest statement; PostgreSQL only")
     ] = 10_000
-    lock_timeout_ms: Annotated[int, Field(ge=100, description="how long to wait for a lock")] = (
-        2_000
-    )
+    lock_timeout_ms: Annotated[
+        int, Field(ge=100, le=LONGEST_MS, description="how long to wait for a lock")
+    ] = 2_000
 
     redis_url: Annotated[
         str | None,
@@ -128,10 +131,10 @@ class Settings(BaseSettings):
         float, Field(gt=0, le=10, description="after which Redis is cut off until it answers again")
     ] = 0.25
     inventory_ttl_seconds: Annotated[
-        int, Field(ge=1, description="a cached inventory; a change of it is seen at once")
+        int, TTL, Field(description="a cached inventory; a change of it is seen at once")
     ] = 5 * 60
-    catalogue_ttl_seconds: Annotated[int, Field(ge=1, description="cached products")] = 60
-    popular_products_ttl_seconds: Annotated[int, Field(ge=1, description="their ranking")] = 60 * 60
+    catalogue_ttl_seconds: Annotated[int, TTL, Field(description="cached products")] = 60
+    popular_products_ttl_seconds: Annotated[int, TTL, Field(description="their ranking")] = 60 * 60
 
     broker_url: Annotated[
         str | None,
@@ -160,7 +163,9 @@ class Settings(BaseSettings):
         str, RATE, Field(description="bad credentials from one address; empty: no limit")
     ] = "30/60"
     trusted_proxies: Annotated[
-        str, Field(description="addresses whose X-Forwarded-For is believed, by commas; * for all")
+        str,
+        AfterValidator(setting_values.proxies),
+        Field(description="addresses whose X-Forwarded-For is believed, by commas; * for all"),
     ] = "127.0.0.1"
 
     jwt_secret: Annotated[
@@ -170,10 +175,10 @@ class Settings(BaseSettings):
         str | None,
         Field(description="file or https URL of a JWKS; replaces the secret: tokens are RS256"),
     ] = None
-    jwt_audience: Annotated[str, Field(description="what a token's `aud` must be")] = "economy"
-    jwt_issuer: Annotated[str, Field(description="what a token's `iss` must be")] = "economy"
+    jwt_audience: Annotated[str, FILLED, Field(description="a token's `aud`")] = "economy"
+    jwt_issuer: Annotated[str, FILLED, Field(description="a token's `iss`")] = "economy"
     token_ttl_seconds: Annotated[
-        int, Field(ge=60, description="life of a token made by `economy token`")
+        int, Field(ge=60, le=LONGEST_SECONDS, description="life of a token of `economy token`")
     ] = 30 * 24 * 3600
 
     max_top_up_amount: Annotated[
@@ -181,7 +186,8 @@ class Settings(BaseSettings):
     ] = 1_000_000
 
     top_up_expires_after_seconds: Annotated[
-        int, Field(ge=60, description="a top-up that is still pending then fails")
+        int,
+        Field(ge=60, le=LONGEST_SECONDS, description="a top-up that is still pending then fails"),
     ] = 24 * 3600
 
     ready_needs_sound_ledger: Annotated[
@@ -227,7 +233,10 @@ class Settings(BaseSettings):
             if name.upper().startswith(PREFIX) and name.upper() not in known
         )
         if unknown:
-            raise ValueError(f"there is no such setting: {', '.join(unknown)}")
+            told = ", ".join(
+                setting_values.with_the_closest(name, known, prefix=PREFIX) for name in unknown
+            )
+            raise ValueError(f"there is no such setting: {told}")
         return self
 
     @model_validator(mode="after")

@@ -210,7 +210,10 @@ def test_export_schema() -> None:
         ({"database_url": "mysql://db"}, ["ECONOMY_DATABASE_URL: must start with postgresql://"]),
         (
             {"workers": "0", "log_level": "loud"},
-            ["ECONOMY_LOG_LEVEL: String should match", "ECONOMY_WORKERS: Input should be greater"],
+            [
+                "ECONOMY_LOG_LEVEL: Input should be 'DEBUG'",
+                "ECONOMY_WORKERS: Input should be greater",
+            ],
         ),
         (
             {"environment": "production", "jwt_secret": "hush"},
@@ -243,7 +246,8 @@ def test_database_that_cannot_be_reached(refusing_url: str, command: str) -> Non
     run = run_economy(*command.split(), database_url=refusing_url, broker_url=NO_BROKER)
     assert (run.returncode, run.stdout) == (1, "")
     [line] = run.stderr.splitlines()
-    assert line.startswith("Error: the database failed: ConnectionRefusedError: [Errno ")
+    failed = "Error: the database of ECONOMY_DATABASE_URL failed: ConnectionRefusedError: [Errno "
+    assert line.startswith(failed)
     assert "secret" not in line
 
 
@@ -252,6 +256,28 @@ def test_database_that_does_not_exist(postgres: PostgresServer) -> None:
     assert (run.returncode, run.stdout) == (1, "")
     [line] = run.stderr.splitlines()
     assert 'database "nowhere" does not exist' in line
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_port_that_is_taken(sqlite_url: str, workers: str) -> None:
+    """In one line, before anything of the server starts."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        run = run_economy("serve", database_url=sqlite_url, port=port, workers=workers)
+    where = f"ECONOMY_HOST=127.0.0.1, ECONOMY_PORT={port}"
+    assert told(run) == (1, "", f"Error: {where}: Address already in use\n")
+
+
+@pytest.mark.parametrize("content", [None, "nonsense", "[]", '{"keys": []}'])
+def test_keys_that_are_not_there(sqlite_url: str, tmp_path: Path, content: str | None) -> None:
+    """Without them every player would be refused, and the server look well."""
+    file = tmp_path / "jwks.json"
+    if content is not None:
+        file.write_text(content)
+    run = run_economy("serve", database_url=sqlite_url, jwt_jwks=str(file))
+    assert (run.returncode, run.stdout) == (1, "")
+    [line] = run.stderr.splitlines()
+    assert line.startswith("Error: ECONOMY_JWT_JWKS: no set of keys is there: ")
 
 
 def test_folder_that_does_not_exist(tmp_path: Path) -> None:

@@ -37,6 +37,15 @@ class PlayerTokens:
         self._ttl = timedelta(seconds=settings.token_ttl_seconds)
         self._jwks = None if settings.jwt_jwks is None else _key_set(settings.jwt_jwks)
 
+    def require_key_file(self) -> None:
+        """Raises OSError or ValueError where the keys are in a file that cannot be read. An URL is
+        asked later: who answers it may start after us."""
+        if isinstance(self._jwks, _KeyFile):
+            try:
+                self._jwks.read()
+            except jwt.PyJWKSetError as error:
+                raise ValueError(str(error)) from None
+
     def issue(self, user_id: int) -> str:
         """A token that the secret signs. Raises ValueError when tokens come from a JWKS' owner."""
         if self._jwks is not None:
@@ -108,13 +117,17 @@ class _KeyFile:
     def get_signing_key_from_jwt(self, token: str) -> jwt.PyJWK:
         """Reads the file anew: a key that was rotated in or out counts at once."""
         wanted = jwt.get_unverified_header(token).get("kid")
-        content = json.loads(self._file.read_bytes())
-        if not isinstance(content, dict):
-            raise jwt.PyJWKSetError("it is no JSON object")
-        for key in jwt.PyJWKSet.from_dict(content).keys:
+        for key in self.read().keys:
             if key.key_id == wanted:
                 return key
         raise jwt.PyJWKClientError("no such key")
+
+    def read(self) -> jwt.PyJWKSet:
+        """Raises OSError, ValueError, PyJWKSetError."""
+        content = json.loads(self._file.read_bytes())
+        if not isinstance(content, dict):
+            raise jwt.PyJWKSetError("it is no JSON object")
+        return jwt.PyJWKSet.from_dict(content)
 
 
 def _key_set(location: str) -> jwt.PyJWKClient | _KeyFile:
