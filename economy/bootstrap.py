@@ -47,13 +47,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# A server has waited for its requests before. This is for what it has taken and nobody waits for.
+LAST_SECONDS = 2.0
+
 
 @asynccontextmanager
 async def open_services(
     settings: Settings, metrics: Metrics | None = None, tracing: "Tracing | None" = None
 ) -> AsyncIterator[Services]:
-    """What was accepted is answered before the connections close, if that takes no longer than
-    `shutdown_seconds`."""
+    """What was accepted is done before the connections close, if that takes no longer than
+    LAST_SECONDS."""
     metrics = metrics or Metrics()
     database, redis = Database(settings, metrics), connect_redis(settings, metrics)
     posting = Posting(database)
@@ -90,7 +93,7 @@ async def open_services(
         )
     finally:
         try:
-            async with asyncio.timeout(settings.shutdown_seconds):
+            async with asyncio.timeout(LAST_SECONDS):
                 await queue.drain()
         except TimeoutError:
             logger.error("the database does not answer: operations are left unanswered")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from dataclasses import dataclass
 
 import httpx
@@ -212,6 +213,26 @@ async def test_a_database_that_does_not_answer_does_not_keep_it(workers: str) ->
             assert await sold(world) == 3
             assert await world.worth(world.anna) == (700, 0)
             assert await world.broken() == {}
+
+
+async def test_the_bound_is_for_all_of_the_end(
+    world: World, anna: Headers, database_url: str
+) -> None:
+    """Who was waited for is not waited for again: an orchestrator would kill us meanwhile."""
+    with live_server(**settings_of(database_url, shutdown_seconds="8")) as server:
+        customer = served_by(server, anna)
+        async with customer.client, open_rival(database_url) as rival:
+            async with rival.holding_user(world.anna.id):
+                buying = asyncio.create_task(customer.buy())
+                await rival.until_waiting()
+                server.terminate()
+                began = time.monotonic()
+                await customer.until_ended()
+                assert 8 <= time.monotonic() - began < 14
+            [answer] = await asyncio.gather(buying, return_exceptions=True)
+            assert isinstance(answer, httpx.TransportError) or answer in (500, 503)
+        assert LEFT in server.log.read_text()
+    assert await sold(world) == 0
 
 
 def with_children(process: int) -> list[int]:
