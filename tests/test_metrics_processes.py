@@ -191,7 +191,8 @@ async def test_a_process_that_was_killed(place: Place, rival: Rival) -> None:
         async with rival.holding_user(place.world.anna.id):
             lost = [asyncio.create_task(place.order(its[0]))]
             await rival.until_waiting()
-            lost += [asyncio.create_task(place.order(client)) for client in its[1:]]
+            # exactly three wait: the system may have given this process more than four connections
+            lost += [asyncio.create_task(place.order(client)) for client in its[1:4]]
             await place.until_told(others[0], {QUEUE: 3, LIMIT: 2 * POOL})
             os.kill(killed, signal.SIGKILL)
             answers = await asyncio.gather(*lost, return_exceptions=True)
