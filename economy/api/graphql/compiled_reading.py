@@ -66,14 +66,14 @@ def leaf_of(name: str, field: GraphQLField | None) -> Leaf | None:
 
 def reading_together(
     names: Sequence[str], leaves: Sequence[Leaf]
-) -> Callable[[Any], dict[str, Any] | None]:
-    """All leaves of an object by one look at it.
+) -> Callable[[Any], dict[str, Any] | None] | None:
+    """All leaves of an object by one look at it. None: there are fewer than two.
 
     Of a source it makes a dict of these names, in which all but the leaves are None. None: there is
-    something unusual about one of them, or there are fewer than two.
+    something unusual about one of them.
     """
     if len(leaves) < 2:
-        return lambda _source: None
+        return None
     attributes = [leaf.attribute for leaf in leaves]
     values_in, is_plain = itemgetter(*attributes), cache(partial(_is_plain, attributes))
     places = [leaf.name for leaf in leaves]

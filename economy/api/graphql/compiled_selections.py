@@ -19,7 +19,7 @@ def at_once(fields: Mapping[str, RunField], leaves: Sequence[Leaf]) -> RunFields
     others = [(name, field) for name, field in all_fields if name not in names_of_leaves]
 
     def run(state: State, source: Any, path: Path | None) -> Any:
-        read = read_leaves(source)
+        read = None if read_leaves is None else read_leaves(source)
         results, rest = ({}, all_fields) if read is None else (read, others)
         waiting: list[str] = []
         try:
