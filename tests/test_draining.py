@@ -232,7 +232,8 @@ async def test_the_bound_is_for_all_of_the_end(
             [answer] = await asyncio.gather(buying, return_exceptions=True)
             assert isinstance(answer, httpx.TransportError) or answer in (500, 503)
         assert LEFT in server.log.read_text()
-    assert await sold(world) == 0
+    assert await sold(world) in (0, 1)  # nobody was told; the database may get to it yet
+    assert await world.broken() == {}
 
 
 def with_children(process: int) -> list[int]:

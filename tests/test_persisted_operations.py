@@ -294,4 +294,4 @@ def test_the_server_does_not_start_with_a_wrong_manifest(
     )
     assert (run.returncode, run.stdout) == (1, "")
     [line] = run.stderr.splitlines()
-    assert line.startswith(f"Error: {manifest}")
+    assert line.startswith(f"Error: ECONOMY_PERSISTED_OPERATIONS_FILE: {manifest}")
