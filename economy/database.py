@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-NETWORK_SECONDS = 2.0  # what an answer may take on its way
+NETWORK_SECONDS = 2.0  # what an answer may take on its way, and the end of all connections
 
 SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers do not wait for the writer
@@ -170,7 +170,8 @@ class Database:
         return True
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        with suppress(TimeoutError):  # a server that is silent is not said goodbye to for ever
+            await asyncio.wait_for(self._engine.dispose(), NETWORK_SECONDS)
 
     @asynccontextmanager
     async def _session(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:

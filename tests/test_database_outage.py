@@ -231,3 +231,21 @@ async def test_recovery_without_restart(own_postgres: PostgresServer) -> None:
         for client in clients:
             await assert_booked(services, client)
         await assert_sound(services)
+
+
+async def test_idle_connections_to_a_server_that_is_silent_are_closed_all_the_same(
+    own_postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The driver would wait for the server's end of each as long as for any command."""
+    await migrate_url(own_postgres.url)
+    settings = Settings(
+        database_url=own_postgres.url, jobs_in_server=False, statement_timeout_ms=60_000
+    )
+    services_closed = open_services(settings)
+    services = await services_closed.__aenter__()
+    assert await services.database.is_healthy()  # leaves its connection in the pool
+    with frozen(own_postgres):
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await services_closed.__aexit__(None, None, None)
+    [told] = caplog.messages  # by SQLAlchemy
+    assert told.startswith("Exception closing connection")
