@@ -4,17 +4,18 @@ A sliding window, exactly: in no stretch of its length are there more than the l
 fails each process counts by itself.
 """
 
+import asyncio
 import math
 import time
 from collections import OrderedDict, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from economy.errors import RateLimited
 from economy.metrics import Metrics
-from economy.redis_client import PREFIX, RedisClient, RedisUnavailable
+from economy.redis_client import PREFIX, Command, RedisClient, RedisUnavailable
 from economy.settings import Settings
 
 MOST_ACTORS_IN_PROCESS = 20_000
@@ -33,6 +34,9 @@ class Limit:
     act: Act
     quota: int
     window_seconds: int
+
+
+Begun = asyncio.Future[list[Any]]  # a turn that has been asked for in Redis
 
 
 class Turn(NamedTuple):
@@ -82,10 +86,22 @@ class RateLimits:
             Act.FAILED_AUTHENTICATION, settings.rate_limit_failed_authentication
         )
 
-    async def take(self, act: Act, who: str, *, is_player: bool) -> Turn | None:
+    def begin(self, act: Act, who: str, *, is_player: bool) -> Begun | None:
+        """Take a turn while something else is under way: `take` gets what comes of it."""
+        limit = self._limit_of(act, is_player=is_player)
+        if limit is None or self._client is None:
+            return None
+        return self._client.begin([_taking(limit, who)])
+
+    async def take(
+        self, act: Act, who: str, *, is_player: bool, begun: Begun | None = None
+    ) -> Turn | None:
         """None: no limit is set. Raises RateLimited."""
-        limit = (self._of_players if is_player else self._of_servers)[act]
-        return None if limit is None else await self._take(limit, who)
+        limit = self._limit_of(act, is_player=is_player)
+        return None if limit is None else await self._take(limit, who, begun)
+
+    def _limit_of(self, act: Act, *, is_player: bool) -> Limit | None:
+        return (self._of_players if is_player else self._of_servers)[act]
 
     async def note_failed_authentication(self, address: str) -> None:
         """Raises RateLimited when there were too many before."""
@@ -100,23 +116,22 @@ class RateLimits:
         if times is not None and turn.taken_at in times:
             times.remove(turn.taken_at)
 
-    async def _take(self, limit: Limit, who: str) -> Turn:
-        key, window = _key(limit, who), limit.window_seconds * 1_000_000
-        used, wait, taken_at = await self._count(key, limit.quota, window)
+    async def _take(self, limit: Limit, who: str, begun: Begun | None = None) -> Turn:
+        used, wait, taken_at = await self._count(limit, who, begun)
         seconds = math.ceil(wait / 1_000_000)
         if used == 0:
             self._rejections.labels(limit.act.value).inc()
             raise RateLimited(seconds, limit.act.value, limit.quota, limit.window_seconds)
         return Turn(limit, who, limit.quota - used, seconds, taken_at)
 
-    async def _count(self, key: str, quota: int, window: int) -> tuple[int, int, int]:
+    async def _count(self, limit: Limit, who: str, begun: Begun | None) -> tuple[int, int, int]:
         if self._client is not None:
             with suppress(RedisUnavailable):
-                used, wait, taken_at = await self._client.execute(
-                    "EVAL", _TAKE, 1, key, quota, window
+                [(used, wait, taken_at)] = await (
+                    begun or self._client.execute_all([_taking(limit, who)])
                 )
                 return used, wait, taken_at
-        return self._count_in_process(key, quota, window)
+        return self._count_in_process(_key(limit, who), limit.quota, _window(limit))
 
     def _count_in_process(self, key: str, quota: int, window: int) -> tuple[int, int, int]:
         """The same as the script in Redis."""
@@ -139,6 +154,15 @@ def _limit(act: Act, text: str) -> Limit | None:
         return None
     quota, window_seconds = text.split("/")
     return Limit(act, int(quota), int(window_seconds))
+
+
+def _taking(limit: Limit, who: str) -> Command:
+    return ("EVAL", _TAKE, 1, _key(limit, who), limit.quota, _window(limit))
+
+
+def _window(limit: Limit) -> int:
+    """In microseconds."""
+    return limit.window_seconds * 1_000_000
 
 
 def _key(limit: Limit, who: str) -> str:

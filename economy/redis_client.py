@@ -96,13 +96,19 @@ class RedisClient:
 
     async def execute_all(self, commands: Sequence[Command]) -> list[Any]:
         """The answers to commands that are sent together. Raises RedisUnavailable."""
-        if self._state is State.DOWN:
-            raise RedisUnavailable
+        return await self.begin(commands)
+
+    def begin(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
+        """As `execute_all`, while the caller does something else: a task for that would cost more
+        than the commands. Nobody needs to wait for the answers."""
         loop = asyncio.get_running_loop()
         answers: asyncio.Future[list[Any]] = loop.create_future()
-        self._waiting.append((commands, answers))
-        loop.call_soon(self._start_trips)  # at the end of this tick
-        return await answers
+        if self._state is State.DOWN:
+            _refuse(answers)
+        else:
+            self._waiting.append((commands, answers))
+            loop.call_soon(self._start_trips)  # at the end of this tick
+        return answers
 
     async def ping(self) -> bool:
         try:
@@ -253,3 +259,4 @@ def _is_out_of_memory(error: Exception) -> bool:
 def _refuse(answers: asyncio.Future[list[Any]]) -> None:
     if not answers.done():
         answers.set_exception(RedisUnavailable())
+        answers.exception()  # seen: else asyncio would tell of one that nobody waits for

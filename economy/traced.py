@@ -1,9 +1,11 @@
 """Where traces are taken below the transports: posting, SQL and Redis. Only if they are wanted."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.trace import SpanContext
 
 from economy.database import Database
 from economy.redis_client import Command, RedisClient
@@ -65,15 +67,23 @@ def _recorded(operations: Sequence[SpanContext]) -> SpanContext | None:
 
 def _trace_redis(client: RedisClient, tracing: Tracing) -> None:
     """A span for what one caller asks at once; several may share a round trip."""
-    execute_all = client.execute_all
+    begin = client.begin
 
-    async def traced(commands: Sequence[Command]) -> list[Any]:
+    def traced(commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         names = " ".join(dict.fromkeys(str(command[0]) for command in commands))
         attributes = {"db.system.name": "redis", "db.operation.name": names}
-        with tracing.span(f"redis {names}", kind=SpanKind.CLIENT, attributes=attributes):
-            return await execute_all(commands)
+        started_at = time.perf_counter()
 
-    vars(client)["execute_all"] = traced
+        def note(answers: asyncio.Future[list[Any]]) -> None:
+            seconds = time.perf_counter() - started_at
+            error = asyncio.CancelledError() if answers.cancelled() else answers.exception()
+            tracing.note(f"redis {names}", seconds=seconds, attributes=attributes, error=error)
+
+        answers = begin(commands)
+        answers.add_done_callback(note)
+        return answers
+
+    vars(client)["begin"] = traced
 
 
 def _trace_statements(database: Database | Replica, dialect: str, tracing: Tracing) -> None:

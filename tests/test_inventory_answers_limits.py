@@ -141,7 +141,7 @@ async def test_a_hit_is_one_round_trip(
 ) -> None:
     """The turn is taken in it, where there is a limit."""
     monkeypatch.setattr(redis_client, "HEARTBEAT_SECONDS", 3600)  # it has a round trip of its own
-    commands = ["MGET", "EVAL"] if rate else ["MGET"]
+    commands = ["EVAL", "MGET"] if rate else ["MGET"]
     async with (
         open_wire(own_redis_url, tmp_path) as wire,
         open_twins(twin_settings(postgres_url, wire.url, rate_limit_player_reads=rate)) as twins,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -56,6 +57,26 @@ async def test_an_error_as_an_answer_cuts_off(
         assert await client.ping()
         assert await client.execute("GET", "text") == b"x"
     assert caplog.messages == [FAILS + WRONG_TYPE, ANSWERS]
+
+
+async def test_nobody_has_to_wait_for_what_was_begun(
+    breakable_redis: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failure is told once, by the breaker: not again by asyncio when the answers are dropped."""
+    async with connected(breakable_redis.url) as (client, _):
+        admin.set("text", "x")
+        dropped = client.begin([("LPUSH", "text", "y")])
+        answers = client.begin([("GET", "text")])  # of another caller, in the same round trip
+        assert await answers == [b"x"]
+        assert await is_refused(client.execute("PING"))
+        assert dropped.done()
+        del dropped, answers
+        refused_at_once = client.begin([("PING",)])
+        assert refused_at_once.done()
+        del refused_at_once
+        gc.collect()
+        assert caplog.messages == [FAILS + WRONG_TYPE]
+        await until(lambda: client.is_trusted)
 
 
 async def test_the_first_failure_refuses_all_that_wait(

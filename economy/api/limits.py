@@ -3,7 +3,6 @@
 https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (version 10)
 """
 
-import asyncio
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from starlette.types import Scope
 
 from economy.api.headers import Pairs, pairs
 from economy.errors import RateLimited
-from economy.rate_limits import Act, Turn
+from economy.rate_limits import Act, Begun, Turn
 from economy.services import Services
 from economy.services.access import Actor
 
@@ -31,25 +30,34 @@ class RequestLimits:
         self._states: dict[str, _State] = scope.setdefault(_STATES, {})
         self._limits = services.rate_limits
         self._actor = actor
-        self._begun: asyncio.Task[Turn | None] | None = None
+        self._begun: Begun | None = None
+        self._refusal: RateLimited | None = None
 
-    def begin(self, act: Act) -> "asyncio.Task[Turn | None]":
+    def begin(self, act: Act) -> None:
         """Take a turn while something else is under way. The next `take` gets what comes of it."""
-        self._begun = asyncio.create_task(self._take(act))
-        self._begun.add_done_callback(_is_seen)
-        return self._begun
+        if self._actor is not None:
+            is_player = self._actor.user_id is not None
+            self._begun = self._limits.begin(act, self._actor.name, is_player=is_player)
+
+    async def is_granted(self, act: Act) -> bool:
+        """Take a turn. If it is refused, the next `take` says so."""
+        try:
+            await self.take(act)
+        except RateLimited as error:
+            self._refusal = error
+        return self._refusal is None
 
     async def take(self, act: Act) -> Turn | None:
         """None: no limit is set, or nobody asks, who is refused anyway. Raises RateLimited."""
-        begun, self._begun = self._begun, None
-        return await (self._take(act) if begun is None else begun)
-
-    async def _take(self, act: Act) -> Turn | None:
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            raise refusal
         if self._actor is None:
             return None
+        begun, self._begun = self._begun, None
         is_player = self._actor.user_id is not None
         try:
-            turn = await self._limits.take(act, self._actor.name, is_player=is_player)
+            turn = await self._limits.take(act, self._actor.name, is_player=is_player, begun=begun)
         except RateLimited as error:
             note_refusal(self._states, error)
             raise
@@ -70,12 +78,6 @@ class RequestLimits:
         await self._limits.give_back(turn)
         state = self._states[turn.limit.act.value]
         self._states[turn.limit.act.value] = state._replace(remaining=state.remaining + 1)
-
-
-def _is_seen(turn: "asyncio.Task[Turn | None]") -> None:
-    """One that nobody waits for any more may fail: asyncio need not tell."""
-    if not turn.cancelled():
-        turn.exception()
 
 
 def note_refusal(states: dict[str, _State], error: RateLimited) -> None:

@@ -4,7 +4,6 @@ The most frequent query of a game. Its answer depends on the document, the varia
 items and the catalogue, and on nothing else: not on who asks, once that is allowed.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable
 from typing import Any, NamedTuple
@@ -79,7 +78,7 @@ class InventoryOperation(NamedTuple):
             return await _executed(compiled, context, variables)
         if not compiled.accepts(variables):  # what does not run costs no turn
             return await _executed(compiled, context, variables)
-        turn = context.limits.begin(Act.READ)  # in the round trip of the read
+        context.limits.begin(Act.READ)  # in the round trip of the read
         result: ExecutionResult | None = None
 
         async def make() -> bytes | None:
@@ -88,11 +87,9 @@ class InventoryOperation(NamedTuple):
             return None if result.errors else orjson.dumps(formatted(result))
 
         body = await inventories.answer_of(number, form, make)
-        if result is not None and result.errors:
-            return result
-        if not turn.done():
-            await asyncio.wait([turn])
-        if body is None or turn.exception() is not None:
+        if result is not None:  # its resolver has taken the turn
+            return result if body is None else body
+        if body is None or not await context.limits.is_granted(Act.READ):
             return await _executed(compiled, context, variables)
         return body
 
