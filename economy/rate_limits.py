@@ -127,9 +127,8 @@ class RateLimits:
     async def _count(self, limit: Limit, who: str, begun: Begun | None) -> tuple[int, int, int]:
         if self._client is not None:
             with suppress(RedisUnavailable):
-                [(used, wait, taken_at)] = await (
-                    begun or self._client.execute_all([_taking(limit, who)])
-                )
+                answers = begun or self._client.begin([_taking(limit, who)])
+                [(used, wait, taken_at)] = await answers
                 return used, wait, taken_at
         return self._count_in_process(_key(limit, who), limit.quota, _window(limit))
 

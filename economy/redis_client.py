@@ -98,7 +98,7 @@ class RedisClient:
         """The answers to commands that are sent together. Raises RedisUnavailable."""
         return await self.begin(commands)
 
-    def begin(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
+    def begin(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         """As `execute_all`, while the caller does something else: a task for that would cost more
         than the commands. Nobody needs to wait for the answers."""
         loop = asyncio.get_running_loop()

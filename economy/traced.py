@@ -76,7 +76,7 @@ def _trace_redis(client: RedisClient, tracing: Tracing) -> None:
 
         def note(answers: asyncio.Future[list[Any]]) -> None:
             seconds = time.perf_counter() - started_at
-            error = asyncio.CancelledError() if answers.cancelled() else answers.exception()
+            error = None if answers.cancelled() else answers.exception()
             tracing.note(f"redis {names}", seconds=seconds, attributes=attributes, error=error)
 
         answers = begin(commands)
